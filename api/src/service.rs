@@ -1,0 +1,646 @@
+//! A Service as controllers see it: parsed, every Compose form brought to one, and *undefaulted*: what the
+//! user left out is absent here, so that a new default in a new binary changes no template.
+//!
+//! The forms that people may write are in [`crate::text`]; the defaults are in [`crate::service::defaults`].
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::name::{HostName, NetworkName, ObjectName};
+use crate::network::Cidr;
+use crate::quantity::{Bytes, MilliCpus, Span};
+
+pub mod defaults;
+
+/// What people want of one service.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ServiceSpec {
+    /// How each copy looks; a change here means new copies.
+    pub template: Template,
+    /// What may change under a running copy.
+    #[serde(skip_serializing_if = "is_default")]
+    pub limits: Limits,
+    /// How many copies, where, and how they are exchanged; no change here touches a running copy.
+    pub deploy: Deploy,
+    /// Services that must be there before the first start of a copy. Gates the first start only.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub depends_on: BTreeMap<ObjectName, Dependency>,
+    /// What the service's names give when no copy is ready.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoints_policy: Option<EndpointsPolicy>,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// What the container of a copy is made from.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Template {
+    /// The image's reference, as written.
+    pub image: String,
+    /// When to ask the registry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pull_policy: Option<PullPolicy>,
+    /// `os/arch[/variant]`: what to pull, and a constraint on the host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub platform: Option<String>,
+    /// The words of the command; an absent one is the image's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<Vec<String>>,
+    /// The words of the entrypoint; written, it clears the image's command.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entrypoint: Option<Vec<String>>,
+    /// Environment variables.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub environment: BTreeMap<String, String>,
+    /// Labels on the container, beside evenkeel's own.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// The networks, with further names on each. Empty: the Network named `default`, unless `network_mode`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub networks: BTreeMap<NetworkName, Attachment>,
+    /// Instead of networks: the host's own network, or none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network_mode: Option<NetworkMode>,
+    /// Ports that the service names or publishes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<Port>,
+    /// What is mounted, tmpfs included.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mounts: Vec<Mount>,
+    /// The engine's own health check.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub healthcheck: Option<EngineCheck>,
+    /// A further name of the service in its namespace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container_name: Option<ObjectName>,
+    /// The container's host name; absent: the service's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
+    /// The container's domain name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub domainname: Option<String>,
+    /// `user[:group]`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// Further groups, names or numbers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub group_add: Vec<String>,
+    /// The working directory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub working_dir: Option<String>,
+    /// A root file system that cannot be written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub read_only: Option<bool>,
+    /// All rights on the host; needs the host policy's leave.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub privileged: Option<bool>,
+    /// Capabilities to add, upper case, without `CAP_`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cap_add: Vec<String>,
+    /// Capabilities to drop, upper case, without `CAP_`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cap_drop: Vec<String>,
+    /// Devices of the host; needs the host policy's leave.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<Device>,
+    /// GPUs wanted: a count, -1 for all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gpus: Option<i64>,
+    /// Security options, as the engine takes them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub security_opt: Vec<String>,
+    /// Kernel parameters of the container's namespaces.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub sysctls: BTreeMap<String, String>,
+    /// Resource limits of processes, by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub ulimits: BTreeMap<String, Ulimit>,
+    /// The size of `/dev/shm`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shm_size: Option<Bytes>,
+    /// A small init as PID 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub init: Option<bool>,
+    /// A terminal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tty: Option<bool>,
+    /// An open standard input.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stdin_open: Option<bool>,
+    /// The signal that asks the container to stop.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stop_signal: Option<String>,
+    /// How long a container may take to stop before it is killed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stop_grace_period: Option<Span>,
+    /// Where the container's output goes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub logging: Option<Logging>,
+    /// Resolvers instead of evenkeel's; empty: evenkeel's.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub dns: Vec<Ipv4Addr>,
+    /// Search domains instead of evenkeel's; `Some([])`: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dns_search: Option<Vec<String>>,
+    /// Resolver options instead of evenkeel's.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub dns_opt: Vec<String>,
+    /// Further lines of `/etc/hosts`: `name:address`, the address may be `host-gateway`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub extra_hosts: Vec<String>,
+    /// The host's process namespace; needs the host policy's leave.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pid: Option<HostNamespace>,
+    /// The host's IPC namespace, or a kind that the engine knows (`private`, `shareable`, `none`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ipc: Option<String>,
+    /// The host's user namespace; needs the host policy's leave.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub userns_mode: Option<HostNamespace>,
+    /// `host` or `private`; host needs the host policy's leave.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<String>,
+    /// The runtime that the engine shall use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<String>,
+    /// Storage driver options.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub storage_opt: BTreeMap<String, String>,
+    /// How willingly the kernel kills it when memory runs out: -1000 to 1000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oom_score_adj: Option<i64>,
+    /// Never kill it when memory runs out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oom_kill_disable: Option<bool>,
+    /// CPUs that it may run on, like `0-1`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpuset: Option<String>,
+    /// Annotations for the runtime.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// Limits that the engine can change while a container runs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Bytes>,
+    /// CPUs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpus: Option<MilliCpus>,
+    /// Processes and threads.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pids: Option<i64>,
+    /// Memory that the kernel tries to leave it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_reservation: Option<Bytes>,
+    /// Memory and swap together, in bytes; -1: no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_swap: Option<i64>,
+    /// Weight of its CPU share; the engine's default is 1024.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_shares: Option<i64>,
+}
+
+/// When the registry is asked for an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PullPolicy {
+    /// For every new copy.
+    Always,
+    /// Where the host does not have it.
+    Missing,
+    /// Never; the host must have it.
+    Never,
+}
+
+/// Further names of a service on one network.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Attachment {
+    /// The names.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub aliases: Vec<ObjectName>,
+}
+
+/// Instead of networks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NetworkMode {
+    /// The host's own network; needs the host policy's leave.
+    Host,
+    /// No network at all.
+    None,
+}
+
+/// A namespace of the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HostNamespace {
+    /// The host's own.
+    Host,
+}
+
+/// A transport protocol.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Protocol {
+    /// TCP.
+    #[default]
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+impl Protocol {
+    /// As the engine and SRV records spell it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Protocol::Tcp => "tcp",
+            Protocol::Udp => "udp",
+        }
+    }
+}
+
+/// One port of the container; ranges are already paired out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Port {
+    /// What SRV names and checks call it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<ObjectName>,
+    /// The port in the container.
+    pub target: u16,
+    /// TCP or UDP.
+    #[serde(default)]
+    pub protocol: Protocol,
+    /// Where it is reachable on the host; `None`: inside the network only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub published: Option<Published>,
+}
+
+/// Where a port is reachable on the host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Published {
+    /// The port on the host; `None`: the engine picks one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// The host's address: one, or a CIDR that picks the host's own. Absent: all addresses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_ip: Option<Cidr>,
+}
+
+/// One thing that is mounted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mount {
+    /// Where, an absolute path in the container.
+    pub target: String,
+    /// What.
+    pub source: MountSource,
+    /// Not writable.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub read_only: bool,
+}
+
+/// What is mounted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum MountSource {
+    /// A named volume, of the namespace: the engine's volume is `<namespace>.<name>`.
+    Volume {
+        /// The volume's name in its namespace.
+        name: ObjectName,
+        /// Do not copy the image's files into a new volume.
+        #[serde(default, skip_serializing_if = "is_default")]
+        nocopy: bool,
+    },
+    /// A volume without a name, that ends with its container.
+    Anonymous,
+    /// A path of the host; needs the host policy's leave. Must exist.
+    Bind {
+        /// An absolute path on the host.
+        path: String,
+        /// `private`, `rprivate`, `shared`, `rshared`, `slave`, `rslave`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        propagation: Option<String>,
+        /// SELinux relabelling, `z` or `Z`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        selinux: Option<String>,
+        /// Make the directory where it is missing.
+        #[serde(default, skip_serializing_if = "is_default")]
+        create_host_path: bool,
+    },
+    /// Memory.
+    Tmpfs {
+        /// The size limit.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        size: Option<Bytes>,
+        /// Permission bits.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        mode: Option<u32>,
+        /// Further options of the short form, like `noexec,nosuid`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        options: Option<String>,
+    },
+}
+
+/// The engine's own health check.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EngineCheck {
+    /// `[CMD, …]`, `[CMD-SHELL, line]` or `[NONE]`.
+    pub test: Vec<String>,
+    /// Time between checks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval: Option<Span>,
+    /// Time for one check.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Span>,
+    /// Failures before unhealthy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retries: Option<u32>,
+    /// Time after the start in which failures do not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_period: Option<Span>,
+    /// Time between checks until the first pass.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_interval: Option<Span>,
+}
+
+/// A device of the host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Device {
+    /// On the host.
+    pub source: String,
+    /// In the container.
+    pub target: String,
+    /// Of `rwm`.
+    pub permissions: String,
+}
+
+/// A limit on processes; -1 is without limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ulimit {
+    /// What holds now.
+    pub soft: i64,
+    /// What it may be raised to.
+    pub hard: i64,
+}
+
+/// Where output goes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Logging {
+    /// The engine's log driver; absent: the engine's default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub driver: Option<String>,
+    /// Its options.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub options: BTreeMap<String, String>,
+}
+
+/// One service that must be there first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dependency {
+    /// How far it must be.
+    pub condition: DependencyCondition,
+    /// `false`: start also where the other service does not exist.
+    #[serde(default = "yes")]
+    pub required: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// How far a service must be before another starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DependencyCondition {
+    /// A copy runs.
+    ServiceStarted,
+    /// A copy is ready.
+    ServiceHealthy,
+}
+
+/// What names give when no copy is ready.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EndpointsPolicy {
+    /// All running copies.
+    #[default]
+    LastResort,
+    /// Nothing.
+    Empty,
+}
+
+/// How many copies, where, and how they are exchanged.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Deploy {
+    /// Replicated or global.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Mode>,
+    /// Copies, in replicated mode.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<u32>,
+    /// Labels of the service, not of its containers.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Where copies may be.
+    #[serde(skip_serializing_if = "is_default")]
+    pub placement: Placement,
+    /// What the ledger sets aside for a copy.
+    #[serde(skip_serializing_if = "is_default")]
+    pub reservations: Reservations,
+    /// When a container that ended is started again.
+    #[serde(skip_serializing_if = "is_default")]
+    pub restart_policy: RestartPolicy,
+    /// How copies are exchanged.
+    #[serde(skip_serializing_if = "is_default")]
+    pub update_config: UpdateConfig,
+    /// Between leaving the names and SIGTERM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stop_delay: Option<Span>,
+    /// What happens when a host is lost.
+    #[serde(skip_serializing_if = "is_default")]
+    pub disconnect: Disconnect,
+}
+
+/// How copies are counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// A number of copies.
+    #[default]
+    Replicated,
+    /// One on every host that fits.
+    Global,
+}
+
+/// Where copies may be.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Placement {
+    /// All must hold.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub constraints: Vec<Constraint>,
+    /// Host labels over whose values copies are spread, first the first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub spread: Vec<String>,
+    /// Copies that one host may carry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_replicas_per_node: Option<u32>,
+}
+
+/// `node.labels.disk == ssd` and the like, parsed at admission.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Constraint {
+    /// What is looked at.
+    pub attribute: Attribute,
+    /// `true` for `==`, `false` for `!=`.
+    pub equal: bool,
+    /// What it is compared with.
+    pub value: String,
+}
+
+/// What a constraint looks at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Attribute {
+    /// `node.hostname`: the host's name.
+    Hostname,
+    /// `node.platform.os`.
+    Os,
+    /// `node.platform.arch`.
+    Arch,
+    /// `node.labels.<key>`: a label of the Host document.
+    Label(String),
+}
+
+/// What the ledger sets aside for a copy.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Reservations {
+    /// CPUs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpus: Option<MilliCpus>,
+    /// Memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Bytes>,
+}
+
+/// When a container that ended is started again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RestartPolicy {
+    /// After which ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub condition: Option<RestartCondition>,
+    /// Time between end and start; absent: at once, with back-off when it repeats.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delay: Option<Span>,
+    /// Starts in `window` before it counts as failed here; absent: without limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_attempts: Option<u32>,
+    /// The time in which attempts count.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window: Option<Span>,
+}
+
+/// After which ends a container is started again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RestartCondition {
+    /// After none.
+    None,
+    /// After an end with an exit code other than 0.
+    OnFailure,
+    /// After any.
+    #[default]
+    Any,
+}
+
+/// How copies are exchanged for those of a new template.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct UpdateConfig {
+    /// Copies at once; 0: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parallelism: Option<u32>,
+    /// Time between batches.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delay: Option<Span>,
+    /// Which of the two copies of a slot goes first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub order: Option<UpdateOrder>,
+    /// How long a new copy is watched before it counts as good.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub monitor: Option<Span>,
+    /// What happens when too many new copies fail.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure_action: Option<FailureAction>,
+    /// The share of new copies that may fail, 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_failure_ratio: Option<f64>,
+}
+
+/// Which of the two copies of a slot goes first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UpdateOrder {
+    /// The old one stops, then the new one starts.
+    #[default]
+    StopFirst,
+    /// The new one is ready, then the old one stops.
+    StartFirst,
+}
+
+/// What happens when too many new copies fail.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FailureAction {
+    /// The rollout stops where it is.
+    #[default]
+    Pause,
+    /// The rollout goes on.
+    Continue,
+}
+
+/// What happens when a host is lost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Disconnect {
+    /// From the last possible heartbeat to the replacement.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lost_after: Option<Span>,
+}
+
+impl ServiceSpec {
+    /// The slot for a copy on `host`, in global mode.
+    pub fn global_slot(&self, host: &HostName) -> Option<crate::name::Slot> {
+        (self.deploy.mode == Some(Mode::Global)).then(|| host.into())
+    }
+
+    /// The named volumes that copies mount.
+    pub fn volumes(&self) -> impl Iterator<Item = &ObjectName> {
+        self.template.mounts.iter().filter_map(|mount| match &mount.source {
+            MountSource::Volume { name, .. } => Some(name),
+            _ => None,
+        })
+    }
+}

@@ -1,0 +1,1 @@
+//! The etcd adapter and its twin in memory

@@ -1,0 +1,1 @@
+//! The host network: bridges, routes and firewall, and its fake

@@ -1,0 +1,1 @@
+//! One driver a controller, and their wiring

@@ -1,0 +1,1 @@
+//! Health probes: http, tcp, exec

@@ -1,0 +1,1 @@
+//! What every controller stands on: store trait, watch cache, queue, leader election, disk state
