@@ -1,0 +1,49 @@
+# shellcheck shell=bash
+# down: everything that carries this lab's name goes, whatever `up` came to.
+# Nothing is looked up in the lab's own notes: they may be half written.
+
+# Processes that run for this lab in the root namespaces: an `up` that is under
+# way and what it started. It marks itself (see hack/lab) in its environment.
+marked_pids() {
+    local file pid
+    for file in /proc/[0-9]*/environ; do
+        pid=${file#/proc/}
+        pid=${pid%/environ}
+        [ "$pid" != $$ ] && [ "$pid" != "$PPID" ] || continue
+        grep -qzxF "EVENKEEL_LAB_OWNER=$LAB" "$file" 2>/dev/null && echo "$pid"
+    done || true
+}
+
+lab_namespaces() {
+    local file
+    for file in /run/netns/"$(ns '')"*; do [ ! -e "$file" ] || echo "${file##*/}"; done
+}
+
+kill_all() {
+    local pids ns tries
+    for tries in $(seq 50); do
+        pids=$(
+            marked_pids
+            # Also each machine's PID 1, and with that all of its containers.
+            for ns in $(lab_namespaces); do ip netns pids "$ns" 2>/dev/null || true; done
+        )
+        [ -n "$pids" ] || return 0
+        # shellcheck disable=SC2086 # a list
+        kill -KILL $pids 2>/dev/null || true
+        sleep 0.1
+    done
+    die "these processes of lab $NAME do not end after $tries tries: $(tr '\n' ' ' <<<"$pids")"
+}
+
+verb_down() {
+    local namespace
+    kill_all
+    for namespace in $(lab_namespaces); do ip netns del "$namespace"; done
+    # Overlays and mounts went with the namespaces; the kernel may take a moment.
+    local tries=0
+    until rm -rf --one-file-system "$LAB" 2>/dev/null; do
+        [ $((tries += 1)) -lt 50 ] || die "$LAB could not be removed (is something mounted there? see findmnt)"
+        sleep 0.1
+    done
+    remove_cgroups ""
+}

@@ -1,0 +1,113 @@
+# shellcheck shell=bash
+# The controllers on the lab's hosts: run by the very script that a plain host
+# uses (charts/host/evenkeel-host), inside the host's namespaces.
+
+make_controller_settings() { # HOST
+    local dir=$LAB/$1/disk/etc-evenkeel lead=true
+    # Where etcd is, controllers may lead; with etcd on infra that is everywhere.
+    [ "$MEMBERS" = 1 ] || [[ " $(etcd_machines) " == *" $1 "* ]] || lead=false
+    cat >"$dir/host.env" <<EOF
+EVENKEEL_ENDPOINTS=$(etcd_endpoints "$1")
+EVENKEEL_IMAGE=$REGISTRY/evenkeel:dev
+EVENKEEL_HOST=$1
+EVENKEEL_ADDRESS=$(address_of "$1")
+EVENKEEL_LEAD=$lead
+EVENKEEL_SEPARATE=$SEPARATE
+EVENKEEL_BOOT_ID_FILE=/etc/evenkeel/boot-id
+EVENKEEL_DOCKER_CLI=$DOCKER
+EVENKEEL_LOG=${EVENKEEL_LOG:-info}
+EOF
+    registry_auth >"$dir/registry.json"
+    chmod 600 "$dir/registry.json"
+}
+
+# The files of the bundle are read from the checkout, as the lab has no /usr/local
+# of its own.
+evenkeel_host() { # HOST VERB
+    enter "$1" "$TOP/charts/host/evenkeel-host" "$2"
+}
+
+controller_container() { # CONTROLLER
+    if [ "$SEPARATE" = true ]; then echo "evenkeel-$1"; else echo evenkeel; fi
+}
+
+need_controller() {
+    case ${1:-} in
+    host | network | service | healthcheck | instance | dns) ;;
+    *) die "'${1:-}' is no controller: host network service healthcheck instance dns" ;;
+    esac
+}
+
+# The worker that runs CONTROLLER on HOST, as seen from here: never its parent,
+# which holds the name server's sockets.
+worker_pids() { # HOST CONTROLLER
+    local holder pid
+    holder=$(holder_of "$1")
+    # By the host's own PID namespace inside, then translated: only that host's
+    # processes can match.
+    while read -r pid; do
+        tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null |
+            grep -qE "controller --worker( .*)? ($2|all)( |$)| --worker ($2|all)( |$)" && echo "$pid"
+    done < <(descendants "$holder") || true
+}
+
+# All processes below PID, by parents; containers' processes hang below their shims.
+descendants() {
+    ps -e -o pid=,ppid= | awk -v root="$1" '
+        { parent[$1] = $2 }
+        END {
+            for (p in parent) {
+                for (q = p; q in parent && q != root; q = parent[q]) ;
+                if (q == root && p != root) print p
+            }
+        }'
+}
+
+verb_controllers() {
+    local host=${1:-} verb=${2:-} pids
+    need_host "$host"
+    case $verb in
+    start | stop | restart | upgrade | status) evenkeel_host "$host" "$verb" ;;
+    kill)
+        need_controller "${3:-}"
+        pids=$(worker_pids "$host" "$3")
+        [ -n "$pids" ] || die "no worker runs $3 on $host (see 'hack/lab --name $NAME logs $host $3')"
+        # shellcheck disable=SC2086 # a list
+        kill -KILL $pids
+        ;;
+    *) die "controllers HOST start|stop|restart|upgrade|status|kill NAME, not '$verb'" ;;
+    esac
+}
+
+verb_logs() {
+    need_host "${1:-}"
+    need_controller "${2:-}"
+    docker_on "$1" logs "$(controller_container "$2")" "${@:3}"
+}
+
+# The CLI, on infra's network: it reaches etcd whichever host is cut off.
+run_keel() {
+    local endpoints
+    [ -x "$(binary)" ] || die "there is no binary yet: hack/lab build"
+    endpoints=$(etcd_endpoints)
+    EVENKEEL_ENDPOINTS=$endpoints EVENKEEL_PREFIX=/evenkeel/v1 \
+        exec nsenter --net="/run/netns/$(ns infra)" -- "$(binary)" "$@"
+}
+
+# dig [@HOST] NAME [TYPE]: asks the name server on the host's first gateway address.
+verb_dig() {
+    local host=h1 subnet gateway
+    if [[ ${1:-} == @* ]]; then
+        host=${1#@}
+        shift
+    fi
+    need_host "$host"
+    [ $# -ge 1 ] || die "dig [@HOST] NAME [TYPE]"
+    subnet=$(run_etcdctl get --prefix /evenkeel/v1/subnets/ |
+        awk -v host="$host" 'found { print; exit } $0 ~ "^/evenkeel/v1/subnets/[^/]+/" host "$" { found = 1 }' |
+        grep -oE '[0-9]+(\.[0-9]+){3}/[0-9]+' | head -n 1) || true
+    [ -n "$subnet" ] || die "$host has no subnet yet (no key /evenkeel/v1/subnets/NETWORK/$host)"
+    gateway=${subnet%/*}
+    gateway=${gateway%.*}.$((${gateway##*.} + 1))
+    enter "$host" dig +short +time=1 +tries=1 "@$gateway" "$@"
+}
