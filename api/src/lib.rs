@@ -8,6 +8,7 @@
 pub mod healthcheck;
 pub mod host;
 pub mod key;
+pub mod local;
 pub mod meta;
 pub mod name;
 pub mod network;

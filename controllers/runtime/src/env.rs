@@ -1,0 +1,71 @@
+//! Time and chance as a controller gets them. Monotonic time is tokio's, which a test can pause; what
+//! else a process would ask its machine for comes from here, so that a cluster can be run from one seed.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use evenkeel_api::record::Timestamp;
+use tokio::time::Instant;
+
+/// The wall clock: for people to read, never to decide by.
+pub trait WallClock: Send + Sync {
+    /// The time of day.
+    fn now(&self) -> Timestamp;
+}
+
+/// The machine's own wall clock.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl WallClock for SystemClock {
+    #[allow(clippy::disallowed_methods, reason = "the one place where the machine's clock is read")]
+    fn now(&self) -> Timestamp {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        Timestamp(since.map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX)))
+    }
+}
+
+/// Time and chance for one process.
+pub struct Env {
+    wall: Box<dyn WallClock>,
+    started: Instant,
+    seed: Mutex<u64>,
+}
+
+impl Env {
+    /// Chance from `seed`, wall time from `wall`, monotonic time from now on.
+    pub fn new(wall: impl WallClock + 'static, seed: u64) -> Self {
+        Self { wall: Box::new(wall), started: Instant::now(), seed: Mutex::new(seed) }
+    }
+
+    /// The machine's clock, and chance from its random device.
+    ///
+    /// # Errors
+    /// The random device cannot be read.
+    pub fn system() -> std::io::Result<Self> {
+        let mut seed = [0; 8];
+        std::io::Read::read_exact(&mut std::fs::File::open("/dev/urandom")?, &mut seed)?;
+        Ok(Self::new(SystemClock, u64::from_le_bytes(seed)))
+    }
+
+    /// The time of day, for people to read.
+    pub fn wall(&self) -> Timestamp {
+        self.wall.now()
+    }
+
+    /// Monotonic time since the process began: what plans are given as `now`.
+    pub fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// The next random number.
+    pub fn random(&self) -> u64 {
+        // splitmix64: small, well spread, and the same on every machine for a seed.
+        let mut seed = self.seed.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        *seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = *seed;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}
