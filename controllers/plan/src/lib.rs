@@ -1,1 +1,8 @@
-//! The pure decisions of every evenkeel controller
+//! The pure decisions of every controller. No clock, no chance, no I/O: what a decision needs comes in as
+//! an argument, and what it decides comes out as data.
+
+pub mod dns;
+pub mod health;
+pub mod instance;
+pub mod network;
+pub mod service;

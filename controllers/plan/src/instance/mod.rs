@@ -1,0 +1,1 @@
+//! What the instance controller of a host decides.
