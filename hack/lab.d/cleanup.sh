@@ -19,15 +19,33 @@ lab_namespaces() {
     for file in /run/netns/"$(ns '')"*; do [ ! -e "$file" ] || echo "${file##*/}"; done
 }
 
+pids_in_namespaces() {
+    local namespace
+    for namespace in $(lab_namespaces); do ip netns pids "$namespace" 2>/dev/null || true; done
+}
+
+# The machines' PID 1s: with one of them all its machine runs ends, containers too.
+machine_pids() {
+    local pid
+    for pid in $(pids_in_namespaces); do
+        [[ $(awk '/^NSpid:/ { print NF - 1, $NF }' "/proc/$pid/status" 2>/dev/null) != "2 1" ]] || echo "$pid"
+    done
+}
+
 kill_all() {
-    local pids ns tries
+    local pids tries
     for tries in $(seq 50); do
-        pids=$(
-            marked_pids
-            # Also each machine's PID 1, and with that all of its containers.
-            for ns in $(lab_namespaces); do ip netns pids "$ns" 2>/dev/null || true; done
-        )
-        [ -n "$pids" ] || return 0
+        # First the machines alone: those who started their daemons from outside
+        # then still live, and collect them.
+        if [ "$tries" = 1 ]; then
+            pids=$(machine_pids)
+        else
+            pids=$(
+                marked_pids
+                pids_in_namespaces
+            )
+            [ -n "$pids" ] || return 0
+        fi
         # shellcheck disable=SC2086 # a list
         kill -KILL $pids 2>/dev/null || true
         sleep 0.1

@@ -82,7 +82,7 @@ verb_controllers() {
 verb_logs() {
     need_host "${1:-}"
     need_controller "${2:-}"
-    docker_on "$1" logs "$(controller_container "$2")" "${@:3}"
+    exec_docker_on "$1" logs "$(controller_container "$2")" "${@:3}"
 }
 
 # The CLI, on infra's network: it reaches etcd whichever host is cut off.

@@ -31,11 +31,14 @@ make_engine_config() { # HOST
 EOF
 }
 
-docker_on() { # HOST ARGUMENT…
+# In place of this shell, so that who kills `hack/lab docker …` kills the CLI.
+exec_docker_on() { # HOST ARGUMENT…
     local host=$1
     shift
-    DOCKER_HOST=unix://$LAB/$host/run/docker.sock DOCKER_CONFIG=$LAB/docker-config "$DOCKER" "$@"
+    DOCKER_HOST=unix://$LAB/$host/run/docker.sock DOCKER_CONFIG=$LAB/docker-config exec "$DOCKER" "$@"
 }
+
+docker_on() { (exec_docker_on "$@"); }
 
 # The CLI of the lab logs in to private.lan; the engines do not by themselves.
 make_docker_config() {
@@ -60,8 +63,9 @@ engine_answers() { # HOST
 engine_wait() { # HOST
     local end=$((SECONDS + 60))
     until engine_answers "$1"; do
-        [ "$SECONDS" -lt "$end" ] && [ -n "$(pids_on "$1" dockerd)" ] ||
+        if [ "$SECONDS" -ge "$end" ] || ! engine_process "$1"; then
             die_with_log "$LAB/$1/log/dockerd.log" "the engine of $1 did not start"
+        fi
         sleep 0.1
     done
 }

@@ -21,7 +21,8 @@ etcd_start() { # MACHINE
     [ -z "$(pids_on "$machine" etcd)" ] || return 0
     address=$(address_of "$machine")
     for m in $(etcd_machines); do cluster+=("$m=http://$(address_of "$m"):2380"); done
-    mkdir -p -m 700 "$LAB/$machine/disk/etcd"
+    mkdir -p "$LAB/$machine/disk/etcd"
+    chmod 700 "$LAB/$machine/disk/etcd"
     # Half the usual election time: on a LAN it halves how long writes are refused
     # when the leader dies.
     spawn_in "$machine" etcd.log env -i PATH="$(suite_path etcd "$ETCD")$PATH" etcd \

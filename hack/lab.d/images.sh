@@ -9,8 +9,8 @@ NOT_IN_IMAGES='perl.*|libperl.*|debconf|cdebconf|dpkg|ucf|adduser|passwd|libllvm
 
 # Part of every cache key: a change here or in hack/images builds them anew.
 images_key() {
-    cat "$LAB_D/images.sh" "$LAB_D/registry-image" "$LAB_D/suites.sh" \
-        $(find "$IMAGES_D" -type f | sort) | sha256sum | cut -c 1-12
+    find "$IMAGES_D" "$LAB_D/images.sh" "$LAB_D/registry-image" "$LAB_D/suites.sh" -type f -print0 |
+        sort -z | xargs -0 cat | sha256sum | cut -c 1-12
 }
 
 images_dir() { echo "$CACHE/images-$(images_key)"; }

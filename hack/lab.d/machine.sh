@@ -123,4 +123,6 @@ remove_cgroups() { # MACHINE, or "" for the whole lab
     for tree in /sys/fs/cgroup"$(cgroup_of "$1")" /sys/fs/cgroup/*"$(cgroup_of "$1")"; do
         [ ! -d "$tree" ] || find "$tree" -depth -type d -exec rmdir {} + 2>/dev/null || true
     done
+    # Their parent, unless another lab has its own below it.
+    rmdir /sys/fs/cgroup/evenkeel-lab /sys/fs/cgroup/*/evenkeel-lab 2>/dev/null || true
 }
