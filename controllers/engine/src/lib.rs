@@ -1,1 +1,12 @@
-//! The Docker engine adapter and its fake
+//! The Docker engine: the trait that controllers call, its adapter to real engines, and its twin in
+//! memory. Both pass one suite.
+
+pub mod engine;
+pub mod reference;
+pub mod types;
+
+pub use engine::{Engine, EngineError, Events};
+pub use types::{
+    Deadlines, EXEC_OUTPUT, EngineEvent, EngineInfo, ExecOutput, Image, Network, NetworkCreate,
+    NetworkSubnet, RegistryAuth, Volume,
+};

@@ -1,1 +1,3 @@
-//! What the instance controller of a host decides.
+//! What a host does for each of its instances.
+
+pub mod container;
