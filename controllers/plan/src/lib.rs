@@ -3,6 +3,7 @@
 
 pub mod dns;
 pub mod health;
+pub mod host;
 pub mod instance;
 pub mod network;
 pub mod service;
