@@ -1,5 +1,10 @@
 //! What every controller stands on: the store as a trait, a watched mirror of parts of it, guarded
-//! writing, leading, state on disk, and the loop that runs the five rooms.
+//! writing, leading, state on disk, and the queue that runs one key at a time.
 
+pub mod backoff;
+pub mod disk;
 pub mod env;
+pub mod leader;
+pub mod mirror;
 pub mod store;
+pub mod writer;

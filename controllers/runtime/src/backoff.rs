@@ -1,0 +1,52 @@
+//! Waiting longer after each failure, with jitter so that a crowd does not come back in step.
+
+use std::time::Duration;
+
+/// How long to wait before the next try. Doubles from `min` to `max`; [`Backoff::reset`] after a success.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backoff {
+    min: Duration,
+    max: Duration,
+    next: Duration,
+}
+
+impl Backoff {
+    /// From `min`, which must not be zero to have any effect, to `max`.
+    pub fn new(min: Duration, max: Duration) -> Self {
+        Self { min, max: max.max(min), next: min }
+    }
+
+    /// The next wait: between half of the present step and all of it, as `random` says.
+    pub fn next(&mut self, random: u64) -> Duration {
+        let step = self.next;
+        self.next = step.saturating_mul(2).min(self.max);
+        let half = step / 2;
+        let nanos = u64::try_from(half.as_nanos()).unwrap_or(u64::MAX - 1);
+        step - half + Duration::from_nanos(random % (nanos + 1))
+    }
+
+    /// Start over.
+    pub fn reset(&mut self) {
+        self.next = self.min;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_the_maximum_and_stay_within_half_and_all_of_a_step() {
+        let ms = Duration::from_millis;
+        let mut backoff = Backoff::new(ms(100), ms(350));
+        for (random, least, most) in
+            [(0, 50, 50), (u64::MAX, 100, 200), (50_000_000, 175, 350), (7, 175, 350), (9, 175, 350)]
+        {
+            let wait = backoff.next(random);
+            assert!(wait >= ms(least) && wait <= ms(most), "{wait:?} of {least}..{most}");
+        }
+        backoff.reset();
+        assert!(backoff.next(1) <= ms(100));
+        assert_eq!(Backoff::new(Duration::ZERO, Duration::ZERO).next(5), Duration::ZERO);
+    }
+}
