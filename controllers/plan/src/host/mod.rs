@@ -3,4 +3,5 @@
 
 pub mod document;
 pub mod facts;
+pub mod join;
 pub mod register;
