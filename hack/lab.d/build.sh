@@ -19,7 +19,7 @@ build_binary() {
     (
         cd "$TOP"
         RUSTFLAGS="-C target-feature=+crt-static" CARGO_TERM_QUIET=${CARGO_TERM_QUIET:-true} \
-            "$cargo" build --locked --profile lab --target "$RUST_TARGET" -p evenkeel --bin evenkeel 8>&- 9>&-
+            "$cargo" build --profile lab --target "$RUST_TARGET" -p evenkeel --bin evenkeel 8>&- 9>&-
     ) || die "the build failed; 'up --no-controllers' brings the lab up without it"
 }
 

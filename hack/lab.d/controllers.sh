@@ -38,42 +38,24 @@ need_controller() {
     esac
 }
 
-# The worker that runs CONTROLLER on HOST, as seen from here: never its parent,
-# which holds the name server's sockets.
-worker_pids() { # HOST CONTROLLER
-    local holder pid
-    holder=$(holder_of "$1")
-    # By the host's own PID namespace inside, then translated: only that host's
-    # processes can match.
-    while read -r pid; do
-        tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null |
-            grep -qE "controller --worker( .*)? ($2|all)( |$)| --worker ($2|all)( |$)" && echo "$pid"
-    done < <(descendants "$holder") || true
-}
-
-# All processes below PID, by parents; containers' processes hang below their shims.
-descendants() {
-    ps -e -o pid=,ppid= | awk -v root="$1" '
-        { parent[$1] = $2 }
-        END {
-            for (p in parent) {
-                for (q = p; q in parent && q != root; q = parent[q]) ;
-                if (q == root && p != root) print p
-            }
-        }'
+# Kills the worker that runs CONTROLLER on HOST, never its parent, which holds the
+# name server's sockets. Inside the host's PID namespace: only its processes match.
+kill_worker() { # HOST CONTROLLER
+    local pids
+    pids=$(enter "$1" pgrep -f "controller --worker( .*)? ($2|all)( |\$)") ||
+        die "no worker runs $2 on $1 (see 'hack/lab --name $NAME logs $1 $2')"
+    # shellcheck disable=SC2086 # a list
+    enter "$1" kill -KILL $pids
 }
 
 verb_controllers() {
-    local host=${1:-} verb=${2:-} pids
+    local host=${1:-} verb=${2:-}
     need_host "$host"
     case $verb in
     start | stop | restart | upgrade | status) evenkeel_host "$host" "$verb" ;;
     kill)
         need_controller "${3:-}"
-        pids=$(worker_pids "$host" "$3")
-        [ -n "$pids" ] || die "no worker runs $3 on $host (see 'hack/lab --name $NAME logs $host $3')"
-        # shellcheck disable=SC2086 # a list
-        kill -KILL $pids
+        kill_worker "$host" "$3"
         ;;
     *) die "controllers HOST start|stop|restart|upgrade|status|kill NAME, not '$verb'" ;;
     esac

@@ -9,7 +9,7 @@ NOT_IN_IMAGES='perl.*|libperl.*|debconf|cdebconf|dpkg|ucf|adduser|passwd|libllvm
 
 # Part of every cache key: a change here or in hack/images builds them anew.
 images_key() {
-    find "$IMAGES_D" "$LAB_D/images.sh" "$LAB_D/registry-image" "$LAB_D/suites.sh" -type f -print0 |
+    find "$IMAGES_D" "$LAB_D/images.sh" "$LAB_D/registry-image" -type f -print0 |
         sort -z | xargs -0 cat | sha256sum | cut -c 1-12
 }
 
@@ -171,13 +171,20 @@ fill_registries() {
         mkdir -p "$part/repositories"
         cp -al "$dir/blobs" "$part/"
     done
+    cp "$(images_dir)/names" "$LAB/image-names"
     cp -a "$dir/repositories" "$LAB/registry/docker/registry/v2/"
     for registry in busybox python3 web; do
         cp -a "$dir/repositories/$registry" "$LAB/private/docker/registry/v2/repositories/"
     done
 }
 
+# Of the lab if it is up, else what the next one will have.
 verb_registry() {
-    sed "s|^|$REGISTRY/|" "$(images_dir)/names"
-    sed -nE "s#^(busybox|python3|web):#$PRIVATE/&#p" "$(images_dir)/names"
+    local names=$LAB/image-names
+    if [ ! -e "$names" ]; then
+        have_images
+        names=$(images_dir)/names
+    fi
+    sed "s|^|$REGISTRY/|" "$names"
+    sed -nE "s#^(busybox|python3|web):#$PRIVATE/&#p" "$names"
 }

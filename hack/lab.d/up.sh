@@ -23,22 +23,28 @@ read_options() {
     [ "$MEMBERS" = 1 ] || [ "$HOSTS" -ge 3 ] || die "up: three members need three hosts"
 }
 
+# 3.4 of Debian 12 has known faults; a lab without wishes gets a newer one.
+choose_etcd() {
+    local code
+    # Not as a condition: bash would go on after errors inside.
+    set +e
+    (set -e && have_from_suite etcd trixie)
+    code=$?
+    set -e
+    ETCD=trixie
+    if [ $code != 0 ]; then
+        ETCD=native
+        warn "NOTE: etcd of trixie cannot be had here, using the installed one: $(etcd --version | head -n 1)"
+    fi
+}
+
 # All that may have to be fetched or built, before anything of the lab exists.
 prepare() {
     need_native dockerd containerd runc etcdctl docker-registry dnsmasq htpasswd busybox \
         nft iptables dig nsenter setpriv pgrep curl
     [ -x "$DOCKER" ] || die "$DOCKER is not installed: run hack/install"
-    if [ -z "$ETCD" ]; then
-        # 3.4 of Debian 12 has known faults; a lab without wishes gets a newer one.
-        if (have_from_suite etcd trixie) 2>/dev/null; then
-            ETCD=trixie
-        else
-            ETCD=native
-            warn "etcd of trixie cannot be had here: using the installed $(etcd --version | head -n 1)"
-        fi
-    fi
+    if [ -z "$ETCD" ]; then choose_etcd; fi
     [ "$ETCD" != native ] || need_native etcd
-    # Called in subshells elsewhere, so the exit code 3 is passed on by set -e.
     have_from_suite etcd "$ETCD"
     local suite
     for suite in $(engine_suites); do have_from_suite engine "$suite"; done
@@ -75,7 +81,13 @@ each() {
     [ $failed = 0 ] || die "lab $NAME is not whole: 'hack/lab --name $NAME down' removes what is there"
 }
 
-start_controllers() { evenkeel_host "$1" start; }
+start_controllers() {
+    evenkeel_host "$1" start
+    # A program that ends at once has its container restarted, so `start` is content.
+    sleep 0.5
+    evenkeel_host "$1" status >"$LAB/$1/log/controllers.log" ||
+        warn "controllers of $1 do not run: $(paste -sd ';' "$LAB/$1/log/controllers.log") (hack/lab --name $NAME logs $1 host)"
+}
 
 verb_up() {
     local machine
