@@ -9,6 +9,7 @@ is_on() { # MACHINE
 }
 
 holder_of() { # MACHINE
+    address_of "$1" >/dev/null
     is_on "$1" || die "$1 is powered off (or lab $NAME is not up): 'hack/lab --name $NAME poweron $1'"
     cat "$LAB/$1/holder"
 }
