@@ -60,12 +60,15 @@ impl Env {
 
     /// The next random number.
     pub fn random(&self) -> u64 {
-        // splitmix64: small, well spread, and the same on every machine for a seed.
-        let mut seed = self.seed.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        *seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = *seed;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        splitmix(&mut self.seed.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
+}
+
+/// splitmix64: small, well spread, and the same on every machine for a seed.
+pub(crate) fn splitmix(seed: &mut u64) -> u64 {
+    *seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut z = *seed;
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
 }

@@ -7,4 +7,5 @@ pub mod env;
 pub mod leader;
 pub mod mirror;
 pub mod store;
+pub mod witness;
 pub mod writer;

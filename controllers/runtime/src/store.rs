@@ -4,11 +4,14 @@
 //! Keys are relative to the cluster's prefix ([`evenkeel_api::key`]). All reads are linearizable.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use evenkeel_api::key::Key;
+
+use crate::witness::Witness;
 
 /// One key's newest value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,6 +104,9 @@ pub enum Op {
 
 /// The most writes that one transaction carries; the store's limit is 128 operations.
 pub const MAX_WRITES: usize = 100;
+/// The most demands of one transaction, and the most reads and writes together; the store's limit is 128
+/// each. Above [`MAX_WRITES`], so that a full transaction has room for guards.
+pub const MAX_OPERATIONS: usize = 125;
 /// The most bytes that one transaction carries; the store's limit is 1.5 MiB.
 pub const MAX_BYTES: usize = 1_400_000;
 
@@ -113,6 +119,9 @@ pub enum TxnError {
     /// More than [`MAX_WRITES`].
     #[error("{0} writes in one transaction; at most {MAX_WRITES} can be taken together")]
     TooManyWrites(usize),
+    /// More than [`MAX_OPERATIONS`].
+    #[error("{0} demands or operations in one transaction; at most {MAX_OPERATIONS} can be taken together")]
+    TooManyOperations(usize),
     /// More than [`MAX_BYTES`].
     #[error("{0} bytes in one transaction; at most {MAX_BYTES} can be taken together")]
     TooLarge(usize),
@@ -195,16 +204,30 @@ impl TxnBuilder {
         self.writes.len()
     }
 
+    /// How many bytes its writes carry so far.
+    pub fn bytes(&self) -> usize {
+        self.writes.iter().map(bytes_of).sum()
+    }
+
     /// The transaction.
     ///
     /// # Errors
     /// It has no operation, is too large, or writes a key twice.
     pub fn build(self) -> Result<Txn, TxnError> {
+        self.build_within(MAX_WRITES)
+    }
+
+    /// The same with room for `writes`: a chain guard rides on top of a full transaction.
+    pub(crate) fn build_within(self, writes: usize) -> Result<Txn, TxnError> {
         if self.writes.is_empty() && self.reads.is_empty() {
             return Err(TxnError::NoOperation);
         }
-        if self.writes.len() > MAX_WRITES {
+        if self.writes.len() > writes {
             return Err(TxnError::TooManyWrites(self.writes.len()));
+        }
+        let operations = self.compares.len().max(self.writes.len() + self.reads.len());
+        if operations > MAX_OPERATIONS {
+            return Err(TxnError::TooManyOperations(operations));
         }
         let mut keys = std::collections::BTreeSet::new();
         let mut bytes = 0;
@@ -213,12 +236,19 @@ impl TxnBuilder {
             if !keys.insert(key) {
                 return Err(TxnError::Twice(key.clone()));
             }
-            bytes += key.len() + if let Op::Put(_, value, _) = op { value.len() } else { 0 };
+            bytes += bytes_of(op);
         }
         if bytes > MAX_BYTES {
             return Err(TxnError::TooLarge(bytes));
         }
         Ok(Txn { compares: self.compares, writes: self.writes, reads: self.reads })
+    }
+}
+
+fn bytes_of(op: &Op) -> usize {
+    match op {
+        Op::Put(key, value, _) => key.len() + value.len(),
+        Op::Delete(key) | Op::Get(key) => key.len(),
     }
 }
 
@@ -240,6 +270,14 @@ impl Txn {
     /// What it writes if that holds.
     pub fn writes(&self) -> &[Op] {
         &self.writes
+    }
+
+    /// The keys that it writes.
+    pub fn written(&self) -> std::collections::BTreeSet<String> {
+        let key = |op: &Op| match op {
+            Op::Put(key, ..) | Op::Delete(key) | Op::Get(key) => key.clone(),
+        };
+        self.writes.iter().map(key).collect()
     }
 
     /// What it reads either way.
@@ -304,6 +342,9 @@ pub struct Changes {
 /// The store.
 #[async_trait]
 pub trait Store: Send + Sync + fmt::Debug {
+    /// What this process knows of the store; the adapter feeds it with every answer.
+    fn witness(&self) -> &Arc<Witness>;
+
     /// One key.
     ///
     /// # Errors

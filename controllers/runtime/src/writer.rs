@@ -8,18 +8,7 @@ use evenkeel_api::name::{HostName, InstanceId};
 
 use crate::env::Env;
 use crate::store::{Store, StoreError, TxnBuilder, TxnError};
-
-/// Whether the store is believed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Trust {
-    /// It is.
-    Trusted,
-    /// It went back to the past, or is another one: nothing may be stopped or removed on its word.
-    Untrusted {
-        /// What was seen.
-        why: String,
-    },
-}
+pub use crate::witness::Trust;
 
 /// What became of a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,0 +1,252 @@
+//! A store in memory that behaves as etcd does, revision by revision, on tokio's time (which a test can
+//! pause), and that can be hurt in all the ways in which etcd is.
+//!
+//! One [`MemoryStore`] is one client; [`MemoryStore::client`] makes another one of the same store, with
+//! faults and a witness of its own, so that one host can be cut off while others go on.
+
+mod db;
+mod faults;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use evenkeel_api::key::Key;
+use evenkeel_runtime::store::{
+    Changes, Committed, Header, Kv, Lease, Listing, Store, StoreError, Txn, Watch,
+};
+use evenkeel_runtime::witness::Witness;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use db::Db;
+pub use faults::{Snapshot, UnknownOutcome};
+
+/// How long a call waits for an answer, as the real adapter's.
+const CALL_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A client of a store in memory. Clones are the same client.
+#[derive(Clone)]
+pub struct MemoryStore {
+    server: Arc<Server>,
+    client: Arc<Client>,
+}
+
+struct Server {
+    state: Mutex<State>,
+    tick: watch::Sender<u64>,
+}
+
+struct State {
+    db: Db,
+    /// Nobody is answered, and leases stand still.
+    down: bool,
+    /// Counts restarts: streams do not outlive one.
+    boots: u64,
+}
+
+struct Client {
+    witness: Arc<Witness>,
+    faults: Mutex<faults::Faults>,
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new(0)
+    }
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryStore").field("revision", &self.revision()).finish()
+    }
+}
+
+impl MemoryStore {
+    /// An empty store and its first client. `seed`: for the jitter of those who use it.
+    pub fn new(seed: u64) -> Self {
+        let state = State { db: Db::new(0xe7cd), down: false, boots: 0 };
+        let server = Server { state: Mutex::new(state), tick: watch::Sender::new(0) };
+        Self { server: Arc::new(server), client: Client::new(seed) }
+    }
+
+    /// Another client of the same store, without faults.
+    pub fn client(&self, seed: u64) -> Self {
+        Self { server: self.server.clone(), client: Client::new(seed) }
+    }
+
+    /// The newest revision.
+    pub fn revision(&self) -> i64 {
+        self.state().db.header.revision
+    }
+
+    /// The state with overdue leases ended; those who watch are told.
+    fn state(&self) -> MutexGuard<'_, State> {
+        let mut state = self.server.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if !state.down && state.db.expire(Instant::now()) {
+            self.wake();
+        }
+        state
+    }
+
+    fn wake(&self) {
+        self.server.tick.send_modify(|tick| *tick += 1);
+    }
+
+    /// What happens to a call on its way.
+    async fn reach(&self) -> Result<(), StoreError> {
+        let (fault, delay) = self.client.faults().on_call();
+        if !delay.is_zero() {
+            tokio::time::sleep(delay.min(CALL_TIMEOUT)).await;
+        }
+        if delay >= CALL_TIMEOUT {
+            return Err(StoreError::Unknown("no answer in time".to_owned()));
+        }
+        if fault || self.state().down {
+            return Err(StoreError::Unavailable("connection refused".to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Reach the store, do something there, and let the witness see the answer.
+    async fn call<T>(
+        &self,
+        work: impl FnOnce(&mut Db) -> Result<T, StoreError> + Send,
+    ) -> Result<(T, Header), StoreError> {
+        let asked = self.client.witness.asking();
+        self.reach().await?;
+        let (result, header, changed) = {
+            let mut state = self.state();
+            let before = state.db.header.revision;
+            let result = work(&mut state.db);
+            (result, state.db.header, state.db.header.revision != before)
+        };
+        if changed {
+            self.wake();
+        }
+        self.client.witness.answered(asked, &header);
+        if let Err(error) = &result {
+            if *error == StoreError::Full {
+                self.client.witness.set_full(true);
+            }
+        }
+        Ok((result?, header))
+    }
+}
+
+impl Client {
+    fn new(seed: u64) -> Arc<Self> {
+        Arc::new(Self { witness: Arc::new(Witness::new(seed)), faults: Mutex::default() })
+    }
+
+    fn faults(&self) -> MutexGuard<'_, faults::Faults> {
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    fn witness(&self) -> &Arc<Witness> {
+        &self.client.witness
+    }
+
+    async fn get(&self, key: &Key) -> Result<(Option<Kv>, Header), StoreError> {
+        let key = key.to_string();
+        self.call(|db| Ok(db.get(&key))).await
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Listing, StoreError> {
+        let (kvs, header) = self.call(|db| Ok(db.list(prefix))).await?;
+        Ok(Listing { kvs, header })
+    }
+
+    async fn commit(&self, txn: &Txn) -> Result<Committed, StoreError> {
+        let unknown = self.client.faults().on_commit();
+        if unknown == Some(UnknownOutcome::NotDone) {
+            return Err(StoreError::Unknown("the answer was lost".to_owned()));
+        }
+        let (committed, _) = self.call(|db| commit(db, txn)).await?;
+        if unknown == Some(UnknownOutcome::Done) {
+            return Err(StoreError::Unknown("the answer was lost".to_owned()));
+        }
+        if committed.succeeded && !txn.writes().is_empty() {
+            self.client.witness.wrote(committed.header.revision, txn.written());
+            self.client.witness.set_full(false);
+        }
+        Ok(committed)
+    }
+
+    async fn watch(&self, prefix: &str, revision: i64) -> Result<Box<dyn Watch>, StoreError> {
+        self.reach().await?;
+        let boots = self.state().boots;
+        let ticks = self.server.tick.subscribe();
+        let prefix = prefix.to_owned();
+        Ok(Box::new(MemoryWatch { store: self.clone(), prefix, seen: revision, boots, ticks }))
+    }
+
+    async fn grant(&self, ttl: Duration) -> Result<Lease, StoreError> {
+        Ok(self.call(|db| db.grant(ttl)).await?.0)
+    }
+
+    async fn renew(&self, lease: i64) -> Result<Duration, StoreError> {
+        Ok(self.call(|db| db.renew(lease)).await?.0)
+    }
+
+    async fn revoke(&self, lease: i64) -> Result<(), StoreError> {
+        Ok(self.call(|db| db.revoke(lease)).await?.0)
+    }
+}
+
+fn commit(db: &mut Db, txn: &Txn) -> Result<Committed, StoreError> {
+    db.check(txn)?;
+    let succeeded = txn.compares().iter().all(|compare| db.holds(compare));
+    if succeeded {
+        db.apply(txn.writes());
+    }
+    let reads = txn.reads().iter().map(|key| db.get(key)).collect();
+    Ok(Committed { succeeded, reads, header: db.header })
+}
+
+struct MemoryWatch {
+    store: MemoryStore,
+    prefix: String,
+    seen: i64,
+    boots: u64,
+    ticks: watch::Receiver<u64>,
+}
+
+impl MemoryWatch {
+    /// What there is by now, and when to look again at the latest.
+    fn look(&mut self) -> Result<(Changes, Option<Instant>), StoreError> {
+        self.ticks.borrow_and_update();
+        if self.store.client.faults().silent() {
+            return Ok((Changes { changes: Vec::new(), header: Header::default() }, None));
+        }
+        let state = self.store.state();
+        if state.down || state.boots != self.boots || self.store.client.faults().cut_off() {
+            return Err(StoreError::Unavailable("the stream broke".to_owned()));
+        }
+        let changes = state.db.since(&self.prefix, self.seen)?;
+        self.seen = self.seen.max(state.db.header.revision);
+        Ok((Changes { changes, header: state.db.header }, state.db.next_end()))
+    }
+}
+
+#[async_trait]
+impl Watch for MemoryWatch {
+    async fn next(&mut self) -> Result<Changes, StoreError> {
+        loop {
+            let (changes, next_end) = self.look()?;
+            if !changes.changes.is_empty() {
+                self.store.client.witness.heard(&changes.header);
+                return Ok(changes);
+            }
+            let far = Instant::now() + Duration::from_secs(86_400);
+            tokio::select! { biased;
+                _ = self.ticks.changed() => {}
+                () = tokio::time::sleep_until(next_end.unwrap_or(far)) => {}
+            }
+        }
+    }
+}

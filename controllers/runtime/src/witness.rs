@@ -1,0 +1,285 @@
+//! What this process knows of the store itself: who it is, how far it was, when it last answered, and
+//! whether it is still believed. One for each [`Store`](crate::store::Store), fed by its adapter.
+//!
+//! A store that was restored or wiped keeps its name, and clients reconnect to it in silence. What gives it
+//! away is a number that went back: a revision or a term lower than one seen before the question was asked.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::store::Header;
+
+/// Whether the store is believed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trust {
+    /// It is.
+    Trusted,
+    /// It went back to the past, or is another one: nothing may be stopped or removed on its word.
+    Untrusted {
+        /// What was seen.
+        why: String,
+    },
+}
+
+/// A lower term must stand that long: a member that was cut off may have counted up alone, and the others
+/// catch up with it within an election.
+const TERM_FELL_FOR: Duration = Duration::from_secs(3);
+/// Own writes whose keys are remembered, for those who wait to see them come back.
+const REMEMBERED_WRITES: usize = 256;
+
+/// How far the store was when a question was asked.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked {
+    header: Header,
+    generation: u64,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Witness {
+    state: Mutex<State>,
+    trust: watch::Sender<Trust>,
+    generation: watch::Sender<u64>,
+    chance: Mutex<u64>,
+}
+
+#[derive(Debug)]
+struct State {
+    highest: Header,
+    term_fell: Option<Instant>,
+    answered: Instant,
+    ever: bool,
+    full: bool,
+    written: VecDeque<(i64, BTreeSet<String>)>,
+}
+
+impl Witness {
+    /// Nothing is known yet. `seed` is for jitter.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            state: Mutex::new(State {
+                highest: Header::default(),
+                term_fell: None,
+                answered: Instant::now(),
+                ever: false,
+                full: false,
+                written: VecDeque::new(),
+            }),
+            trust: watch::Sender::new(Trust::Trusted),
+            generation: watch::Sender::new(0),
+            chance: Mutex::new(seed),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Call before a question; its answer must not be behind this.
+    pub fn asking(&self) -> Asked {
+        Asked { header: self.state().highest, generation: *self.generation.borrow() }
+    }
+
+    /// A linearizable answer came.
+    pub fn answered(&self, asked: Asked, header: &Header) {
+        let why = {
+            let mut state = self.state();
+            state.answered = Instant::now();
+            state.ever = true;
+            if asked.generation != *self.generation.borrow() {
+                return;
+            }
+            let why = contradiction(&mut state, asked.header, header);
+            if why.is_none() {
+                state.raise(header);
+                state.highest.raft_term = state.highest.raft_term.max(header.raft_term);
+            }
+            why
+        };
+        if let Some(why) = why {
+            self.distrust(why);
+        }
+    }
+
+    /// A watch told something. It may come from a member that lags, so only the identity can contradict.
+    pub fn heard(&self, header: &Header) {
+        let mut state = self.state();
+        state.answered = Instant::now();
+        state.ever = true;
+        let known = state.highest.cluster_id;
+        if known == 0 || known == header.cluster_id {
+            state.raise(header);
+        } else {
+            drop(state);
+            self.distrust(other_cluster(known, header.cluster_id));
+        }
+    }
+
+    /// How long since the store last proved that it answers; since the process began if it never did.
+    pub fn silence(&self) -> Duration {
+        self.state().answered.elapsed()
+    }
+
+    /// Whether it ever answered.
+    pub fn ever_answered(&self) -> bool {
+        self.state().ever
+    }
+
+    /// Whether the store is believed.
+    pub fn trust(&self) -> Trust {
+        self.trust.borrow().clone()
+    }
+
+    /// Told of every change of trust.
+    pub fn trust_changes(&self) -> watch::Receiver<Trust> {
+        self.trust.subscribe()
+    }
+
+    /// Do not believe the store any more. The first reason stands.
+    pub fn distrust(&self, why: String) {
+        self.trust.send_if_modified(|trust| {
+            if *trust != Trust::Trusted {
+                return false;
+            }
+            tracing::error!(why, "the store is not trusted any more; nothing will be stopped or removed");
+            *trust = Trust::Untrusted { why };
+            true
+        });
+    }
+
+    /// A person decided that the store as it is now is the truth: forget what it was.
+    pub fn forgive(&self) {
+        {
+            let mut state = self.state();
+            state.highest = Header::default();
+            state.term_fell = None;
+            state.written.clear();
+        }
+        self.generation.send_modify(|generation| *generation += 1);
+        self.trust.send_if_modified(|trust| {
+            let changed = *trust != Trust::Trusted;
+            *trust = Trust::Trusted;
+            changed
+        });
+    }
+
+    /// Told whenever [`Witness::forgive`] makes all that was read before void.
+    pub fn generations(&self) -> watch::Receiver<u64> {
+        self.generation.subscribe()
+    }
+
+    /// We wrote `keys` at `revision`.
+    pub fn wrote(&self, revision: i64, keys: BTreeSet<String>) {
+        let mut state = self.state();
+        state.written.push_back((revision, keys));
+        if state.written.len() > REMEMBERED_WRITES {
+            state.written.pop_front();
+        }
+    }
+
+    /// The keys that we wrote at `revision`, if that is remembered.
+    pub fn written_at(&self, revision: i64) -> Option<BTreeSet<String>> {
+        self.state().written.iter().rev().find(|(at, _)| *at == revision).map(|(_, keys)| keys.clone())
+    }
+
+    /// The store said that it is full, or took a write again.
+    pub fn set_full(&self, full: bool) {
+        self.state().full = full;
+    }
+
+    /// Whether the store said last that it is full.
+    pub fn is_full(&self) -> bool {
+        self.state().full
+    }
+
+    /// The next random number, for jitter.
+    pub fn random(&self) -> u64 {
+        crate::env::splitmix(&mut self.chance.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl State {
+    fn raise(&mut self, header: &Header) {
+        self.highest.cluster_id = header.cluster_id;
+        self.highest.revision = self.highest.revision.max(header.revision);
+    }
+}
+
+fn other_cluster(known: u64, now: u64) -> String {
+    format!("another etcd cluster answers: {now:x} in place of {known:x}")
+}
+
+/// Why this answer cannot come from the store that answered before, if so.
+fn contradiction(state: &mut State, asked: Header, header: &Header) -> Option<String> {
+    if asked.cluster_id != 0 && header.cluster_id != asked.cluster_id {
+        return Some(other_cluster(asked.cluster_id, header.cluster_id));
+    }
+    if header.revision < asked.revision {
+        return Some(format!("etcd went back from revision {} to {}", asked.revision, header.revision));
+    }
+    if header.raft_term >= asked.raft_term {
+        state.term_fell = None;
+        return None;
+    }
+    let since = *state.term_fell.get_or_insert_with(Instant::now);
+    (since.elapsed() >= TERM_FELL_FOR)
+        .then(|| format!("etcd went back from term {} to {}", asked.raft_term, header.raft_term))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(cluster_id: u64, revision: i64, raft_term: u64) -> Header {
+        Header { cluster_id, revision, raft_term }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn numbers_that_go_back_cost_the_trust() {
+        for (then, now, trusted) in [
+            (header(1, 10, 3), header(1, 10, 3), true),
+            (header(1, 10, 3), header(1, 12, 4), true),
+            (header(1, 10, 3), header(1, 9, 3), false),
+            (header(1, 10, 3), header(2, 10, 3), false),
+            (header(1, 10, 3), header(1, 10, 2), true),
+        ] {
+            let witness = Witness::new(0);
+            witness.answered(witness.asking(), &then);
+            witness.answered(witness.asking(), &now);
+            assert_eq!(witness.trust() == Trust::Trusted, trusted, "{then:?} {now:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lower_term_counts_only_if_it_stays() {
+        let witness = Witness::new(0);
+        witness.answered(witness.asking(), &header(1, 10, 5));
+        witness.answered(witness.asking(), &header(1, 10, 4));
+        tokio::time::advance(Duration::from_secs(2)).await;
+        witness.answered(witness.asking(), &header(1, 10, 4));
+        assert_eq!(witness.trust(), Trust::Trusted);
+        tokio::time::advance(Duration::from_secs(2)).await;
+        witness.answered(witness.asking(), &header(1, 10, 4));
+        assert_ne!(witness.trust(), Trust::Trusted);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_is_measured_by_what_was_known_when_it_was_asked_for() {
+        let witness = Witness::new(0);
+        witness.answered(witness.asking(), &header(1, 10, 3));
+        let slow = witness.asking();
+        witness.answered(witness.asking(), &header(1, 20, 3));
+        witness.answered(slow, &header(1, 15, 3));
+        witness.heard(&header(1, 11, 2));
+        assert_eq!(witness.trust(), Trust::Trusted);
+        let before = witness.asking();
+        witness.distrust("a test".to_owned());
+        witness.forgive();
+        witness.answered(before, &header(2, 1, 1));
+        assert_eq!(witness.trust(), Trust::Trusted);
+    }
+}
