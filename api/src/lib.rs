@@ -15,3 +15,4 @@ pub mod network;
 pub mod quantity;
 pub mod record;
 pub mod service;
+pub mod text;

@@ -211,12 +211,13 @@ pub struct Limits {
 }
 
 /// When the registry is asked for an image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PullPolicy {
     /// For every new copy.
     Always,
-    /// Where the host does not have it.
+    /// Where the host does not have it; Compose also calls it `if_not_present`.
+    #[serde(alias = "if_not_present")]
     Missing,
     /// Never; the host must have it.
     Never,
@@ -232,7 +233,7 @@ pub struct Attachment {
 }
 
 /// Instead of networks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum NetworkMode {
     /// The host's own network; needs the host policy's leave.
@@ -242,7 +243,7 @@ pub enum NetworkMode {
 }
 
 /// A namespace of the host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum HostNamespace {
     /// The host's own.
@@ -250,7 +251,20 @@ pub enum HostNamespace {
 }
 
 /// A transport protocol.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    schemars::JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Protocol {
     /// TCP.
@@ -427,7 +441,7 @@ fn yes() -> bool {
 }
 
 /// How far a service must be before another starts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DependencyCondition {
     /// A copy runs.
@@ -481,7 +495,7 @@ pub struct Deploy {
 }
 
 /// How copies are counted.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
     /// A number of copies.
@@ -533,7 +547,7 @@ pub enum Attribute {
 }
 
 /// What the ledger sets aside for a copy.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Reservations {
     /// CPUs.
@@ -545,7 +559,7 @@ pub struct Reservations {
 }
 
 /// When a container that ended is started again.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RestartPolicy {
     /// After which ends.
@@ -563,7 +577,7 @@ pub struct RestartPolicy {
 }
 
 /// After which ends a container is started again.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum RestartCondition {
     /// After none.
@@ -576,7 +590,7 @@ pub enum RestartCondition {
 }
 
 /// How copies are exchanged for those of a new template.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct UpdateConfig {
     /// Copies at once; 0: all.
@@ -600,7 +614,7 @@ pub struct UpdateConfig {
 }
 
 /// Which of the two copies of a slot goes first.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum UpdateOrder {
     /// The old one stops, then the new one starts.
@@ -611,7 +625,7 @@ pub enum UpdateOrder {
 }
 
 /// What happens when too many new copies fail.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum FailureAction {
     /// The rollout stops where it is.
@@ -622,7 +636,7 @@ pub enum FailureAction {
 }
 
 /// What happens when a host is lost.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Disconnect {
     /// From the last possible heartbeat to the replacement.

@@ -1,0 +1,232 @@
+//! The envelope: which object a document is about, and that it says so in one way only.
+
+use crate::meta::{API_VERSION, Kind, Metadata, ObjectRef};
+use crate::name::Namespace;
+
+use super::error::{Fault, Warning};
+use super::keys::{self, Note};
+use super::node::{Entry, Node, Value};
+use super::stream::Piece;
+use super::suggest::nearest;
+use super::{Document, DocumentSpec, Origin, check, de, lower, raw};
+
+/// The keys of an envelope.
+const KEYS: [&str; 4] = ["apiVersion", "kind", "metadata", "spec"];
+
+/// Reads a document from its tree.
+pub(crate) fn document(mut root: Node, piece: Piece<'_>, from: &Origin) -> Result<Document, Fault> {
+    recognise(&root)?;
+    version(&root)?;
+    let kind = kind(&root, from)?;
+    let metadata: Metadata = match root.get("metadata").filter(|node| !node.is_null()) {
+        Some(node) => de::read(node).map_err(|fault| fault.within("metadata"))?,
+        None => Metadata::default(),
+    };
+    let object = object(&root, kind, &metadata, from)?;
+    let line = root.at.line;
+    let Some(Entry { value: mut spec, key_at, .. }) =
+        root.take("spec").filter(|entry| !entry.value.is_null())
+    else {
+        return Err(Fault::new("`spec` is missing: what the document wants stands below it").at(root.at));
+    };
+    if !matches!(spec.value, Value::Map(_)) {
+        return Err(Fault::on(["spec"], "`spec` takes a mapping").at(key_at));
+    }
+    let mut notes = Vec::new();
+    let original = spec.clone();
+    let spec = read(kind, &mut spec, &mut notes).map_err(|fault| placed(fault, &original))?;
+    let warnings = notes.into_iter().map(|note| warning(note, &original)).collect();
+    Ok(Document {
+        object,
+        metadata,
+        spec,
+        warnings,
+        line,
+        source: piece.text.trim_start_matches('\n').to_owned(),
+    })
+}
+
+/// Reads what is wanted, by kind.
+fn read(kind: Kind, spec: &mut Node, notes: &mut Vec<Note>) -> Result<DocumentSpec, Fault> {
+    if kind == Kind::Service {
+        check::has_image(spec)?;
+    }
+    keys::judge(kind, spec, notes)?;
+    let unknown = |fault: Fault| keys::locate(kind, fault);
+    Ok(match kind {
+        Kind::Service => {
+            let raw: raw::Service = de::read(spec).map_err(unknown)?;
+            DocumentSpec::Service(Box::new(lower::service(raw, notes)?))
+        }
+        Kind::Network => {
+            let network = de::read(spec).map_err(unknown)?;
+            check::network(&network, notes)?;
+            DocumentSpec::Network(network)
+        }
+        Kind::HealthCheck => {
+            let healthcheck = de::read(spec).map_err(unknown)?;
+            check::healthcheck(&healthcheck)?;
+            DocumentSpec::HealthCheck(healthcheck)
+        }
+        Kind::Host => {
+            let host = de::read(spec).map_err(unknown)?;
+            check::host(&host)?;
+            DocumentSpec::Host(host)
+        }
+    })
+}
+
+/// Gives a fault that knows only its path its mark, and the path its beginning.
+fn placed(fault: Fault, spec: &Node) -> Fault {
+    let at = spec.find(fault.steps.iter().rev().map(String::as_str));
+    fault.at(at).within("spec")
+}
+
+fn warning(note: Note, spec: &Node) -> Warning {
+    let at = note.at.unwrap_or_else(|| spec.find(note.path.iter().map(String::as_str)));
+    let path =
+        std::iter::once("spec").chain(note.path.iter().map(String::as_str)).collect::<Vec<_>>().join(".");
+    Warning { line: at.line, column: at.column, path, message: note.message }
+}
+
+/// Refuses what is no envelope at all, with a word on what it seems to be.
+fn recognise(root: &Node) -> Result<(), Fault> {
+    let Value::Map(entries) = &root.value else {
+        return Err(
+            Fault::new("a document is a mapping with apiVersion, kind, metadata and spec").at(root.at)
+        );
+    };
+    if root.entry("apiVersion").is_none() {
+        if let Some(services) = root.entry("services") {
+            return Err(Fault::new(format!(
+                "this is a Compose file; evenkeel takes one document a service: write `apiVersion: {API_VERSION}`, \
+                 `kind: Service`, `metadata` with name and namespace, and put the service's body below `spec`"
+            ))
+            .at(services.key_at));
+        }
+        if let Some(image) = root.entry("image") {
+            return Err(Fault::new(format!(
+                "this is the body of a Compose service; put it below `spec`, after `apiVersion: {API_VERSION}`, \
+                 `kind: Service` and `metadata` with name and namespace"
+            ))
+            .at(image.key_at));
+        }
+    }
+    for entry in
+        entries.iter().filter(|entry| !KEYS.contains(&entry.key.as_str()) && !entry.key.starts_with("x-"))
+    {
+        let problem = match entry.key.as_str() {
+            "status" => "`status` is evenkeel's to write; leave it out".to_owned(),
+            key => format!("unknown key `{key}`"),
+        };
+        let near = nearest(&entry.key, KEYS);
+        return Err(Fault { near, ..Fault::new(problem) }.at(entry.key_at));
+    }
+    Ok(())
+}
+
+fn version(root: &Node) -> Result<(), Fault> {
+    let Some(entry) = root.entry("apiVersion") else {
+        return Err(
+            Fault::new(format!("`apiVersion` is missing; write `apiVersion: {API_VERSION}`")).at(root.at)
+        );
+    };
+    let version = entry.value.text().unwrap_or_default();
+    if version == API_VERSION {
+        return Ok(());
+    }
+    let problem = if version.starts_with("evenkeel/") {
+        format!("{version:?} is no version that this evenkeel knows; write {API_VERSION}")
+    } else {
+        format!(
+            "{version:?} is another system's version; evenkeel takes {API_VERSION}, with Compose's words below `spec`"
+        )
+    };
+    Err(Fault::on(["apiVersion"], problem).at(entry.value.at))
+}
+
+fn kind(root: &Node, from: &Origin) -> Result<Kind, Fault> {
+    let written = match root.entry("kind").filter(|entry| !entry.value.is_null()) {
+        Some(entry) => {
+            let word = entry.value.text().unwrap_or_default();
+            let kind = Kind::ALL.into_iter().find(|kind| kind.to_string() == word);
+            Some((entry.value.at, kind.ok_or_else(|| unknown_kind(word).at(entry.value.at))?))
+        }
+        None => None,
+    };
+    match (written, from) {
+        (Some((at, kind)), Origin::Key(object)) if kind != object.kind() => Err(Fault::on(
+            ["kind"],
+            format!("the document says {kind}, but its key {from} is that of a {}", object.kind()),
+        )
+        .at(at)),
+        (Some((_, kind)), _) => Ok(kind),
+        (None, Origin::Key(object)) => Ok(object.kind()),
+        (None, Origin::File { .. }) => {
+            Err(Fault::new("`kind` is missing; write Service, Network, HealthCheck or Host").at(root.at))
+        }
+    }
+}
+
+fn unknown_kind(word: &str) -> Fault {
+    let known = Kind::ALL.map(|kind| kind.to_string());
+    let fault = Fault::on(["kind"], format!("no kind is called {word:?}; there are {}", known.join(", ")));
+    // Kinds are distinct enough to be compared without their case.
+    let near = known.iter().find(|kind| kind.eq_ignore_ascii_case(word)).cloned();
+    Fault { near: near.or_else(|| nearest(word, known.iter().map(String::as_str))), ..fault }
+}
+
+/// The object that the document is about, which key and metadata may both name, but not differently.
+fn object(root: &Node, kind: Kind, metadata: &Metadata, from: &Origin) -> Result<ObjectRef, Fault> {
+    let at = |path: &'static str| {
+        let steps = ["metadata", path];
+        (steps, root.find(steps.into_iter()))
+    };
+    let fault = |path: &'static str, problem: String| {
+        let (steps, mark) = at(path);
+        Fault::on(steps, problem).at(mark)
+    };
+    if let (Some(namespace), false) = (&metadata.namespace, kind.namespaced()) {
+        return Err(fault(
+            "namespace",
+            format!("a {kind} has no namespace; leave {namespace:?} out", namespace = namespace.as_str()),
+        ));
+    }
+    let name = metadata.name.as_ref().map(|name| name.as_str());
+    let namespace = metadata.namespace.as_ref().map(|namespace| namespace.as_str());
+    match from {
+        Origin::Key(object) => {
+            let path = object.path();
+            let own = path.rsplit('/').next().unwrap_or_default();
+            if let Some(name) = name.filter(|name| *name != own) {
+                return Err(fault(
+                    "name",
+                    format!("the document is named {name:?}, but its key {from} says {own:?}"),
+                ));
+            }
+            let room = object.namespace().map(Namespace::as_str);
+            if let Some(namespace) = namespace.filter(|namespace| Some(*namespace) != room) {
+                let room = room.unwrap_or_default();
+                return Err(fault(
+                    "namespace",
+                    format!("the document's namespace is {namespace:?}, but its key {from} says {room:?}"),
+                ));
+            }
+            Ok(object.clone())
+        }
+        Origin::File { namespace: default, .. } => {
+            let name = name.ok_or_else(|| fault("name", "`metadata.name` is missing".to_owned()))?;
+            let room = namespace.or(default.as_ref().map(Namespace::as_str));
+            let path = match (kind.namespaced(), room) {
+                (false, _) => name.to_owned(),
+                (true, Some(namespace)) => format!("{namespace}/{name}"),
+                (true, None) => {
+                    let problem =
+                        format!("`metadata.namespace` is missing: a {kind} lives in a team's namespace");
+                    return Err(fault("namespace", problem));
+                }
+            };
+            ObjectRef::from_path(kind, &path).map_err(|error| fault("name", error.to_string()))
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! What is wrong with a document, told so that a person can mend it.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Why a document was refused: where, what, and what to write instead.
+///
+/// `Display` is for terminals, over several lines with the place marked; [`DocumentError::one_line`] is for
+/// a status or a log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub struct DocumentError {
+    /// The file or the store key.
+    pub origin: String,
+    /// The line, counted from 1 in the whole file.
+    pub line: u64,
+    /// The column, counted from 1 in characters.
+    pub column: u64,
+    /// Where in the document, like `spec.deploy.replicas`; empty at its top.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub path: String,
+    /// What is wrong, and what to do.
+    pub problem: String,
+    /// The known word that is nearest to an unknown one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suggestion: Option<String>,
+    /// The line of text at that place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_line: Option<String>,
+    /// How many characters are at fault from `column` on, at least 1.
+    pub width: u64,
+}
+
+impl DocumentError {
+    /// The problem with its place on one line: «line 14, column 7: unknown key `replica`, did you mean
+    /// `replicas`?».
+    pub fn one_line(&self) -> String {
+        format!("line {}, column {}: {}", self.line, self.column, self.sentence())
+    }
+
+    /// The problem with the suggestion, without the place.
+    pub fn sentence(&self) -> String {
+        match &self.suggestion {
+            Some(near) => format!("{}, did you mean `{near}`?", self.problem),
+            None => self.problem.clone(),
+        }
+    }
+}
+
+/// The longest part of a source line that a terminal is shown.
+const WINDOW: usize = 120;
+
+impl fmt::Display for DocumentError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}: {}", self.origin, self.line, self.column, self.sentence())?;
+        let Some(source) = &self.source_line else { return Ok(()) };
+        let (shown, caret) = window(source, usize::try_from(self.column).unwrap_or(1).saturating_sub(1));
+        let number = self.line.to_string();
+        let gutter = " ".repeat(number.len());
+        let width = usize::try_from(self.width).unwrap_or(1).max(1);
+        let width = width.min(shown.chars().count().saturating_sub(caret).max(1));
+        write!(f, "\n{gutter} |\n{number} | {shown}\n{gutter} | {}{}", " ".repeat(caret), "^".repeat(width))?;
+        if !self.path.is_empty() {
+            write!(f, "\n{gutter} = in {}", self.path)?;
+        }
+        Ok(())
+    }
+}
+
+/// The part of a line around a column, fit for a terminal: a document must not send it control characters.
+fn window(line: &str, column: usize) -> (String, usize) {
+    let length = line.chars().count();
+    let from = if length <= WINDOW { 0 } else { column.saturating_sub(WINDOW / 2).min(length - WINDOW) };
+    let shown = line.chars().skip(from).take(WINDOW);
+    let shown = shown.map(|c| if c == '\t' { ' ' } else { c }).map(|c| if c.is_control() { '?' } else { c });
+    (shown.collect(), column.saturating_sub(from))
+}
+
+/// Something that is accepted, and that its author should hear of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Warning {
+    /// The line, counted from 1 in the whole file.
+    pub line: u64,
+    /// The column, counted from 1 in characters.
+    pub column: u64,
+    /// Where in the document, like `spec.build`.
+    pub path: String,
+    /// What to know.
+    pub message: String,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}, column {}: {}", self.line, self.column, self.message)
+    }
+}
+
+/// A place in a text.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Mark {
+    /// From 1; 0 is «unknown».
+    pub line: u64,
+    /// From 1, in characters.
+    pub column: u64,
+    /// From 0, in bytes.
+    pub offset: usize,
+    /// In bytes; 0 where it is not known.
+    pub len: usize,
+}
+
+/// A problem on its way from the place where it was found to the person who reads it: each level that it
+/// passes adds what it knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Fault {
+    /// Where in the text; the innermost level that knows it sets it.
+    pub at: Option<Mark>,
+    /// Where in the document, innermost step first.
+    pub steps: Vec<String>,
+    /// What is wrong.
+    pub problem: String,
+    /// The known word that is nearest.
+    pub near: Option<String>,
+    /// The key that nobody knows, so that the table of keys can say where it belongs.
+    pub unknown: Option<String>,
+}
+
+impl Fault {
+    /// A problem whose place is not known yet.
+    pub fn new(problem: impl Into<String>) -> Self {
+        Self { at: None, steps: Vec::new(), problem: problem.into(), near: None, unknown: None }
+    }
+
+    /// A problem at a path, whose mark is looked up later.
+    pub fn on<'a>(path: impl IntoIterator<Item = &'a str>, problem: impl Into<String>) -> Self {
+        let mut fault = Self::new(problem);
+        fault.steps = path.into_iter().map(str::to_owned).collect();
+        fault.steps.reverse();
+        fault
+    }
+
+    /// The place, unless an inner level knew it better.
+    pub fn at(mut self, mark: Mark) -> Self {
+        self.at.get_or_insert(mark);
+        self
+    }
+
+    /// One level further out.
+    pub fn within(mut self, step: impl Into<String>) -> Self {
+        self.steps.push(step.into());
+        self
+    }
+
+    /// The path from the document's top, dotted.
+    pub fn path(&self) -> String {
+        self.steps.iter().rev().map(String::as_str).collect::<Vec<_>>().join(".")
+    }
+
+    /// The error for people, with its line of `text`, the whole file.
+    pub fn into_error(self, origin: String, text: &str) -> DocumentError {
+        let mark = self.at.unwrap_or(Mark { line: 1, column: 1, offset: 0, len: 0 });
+        let source_line = text
+            .lines()
+            .nth(usize::try_from(mark.line).unwrap_or(usize::MAX).saturating_sub(1))
+            .map(|line| line.trim_end().to_owned())
+            .filter(|line| !line.is_empty());
+        let spanned = text.get(mark.offset..mark.offset.saturating_add(mark.len)).unwrap_or_default();
+        let width = spanned.lines().next().unwrap_or_default().chars().count().max(1);
+        DocumentError {
+            origin,
+            line: mark.line.max(1),
+            column: mark.column.max(1),
+            path: self.path(),
+            problem: self.problem,
+            suggestion: self.near,
+            source_line,
+            width: width as u64,
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.problem)
+    }
+}
+
+impl std::error::Error for Fault {}
