@@ -1,0 +1,186 @@
+//! Joins the cluster, and says what the machine is: the five rooms of this host's own description.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use evenkeel_api::key::Key;
+use evenkeel_api::record::{Cluster, Facts};
+use evenkeel_engine::EngineError;
+use evenkeel_plan::host::document::document;
+use evenkeel_plan::host::facts::{self, facts};
+use evenkeel_plan::host::join::{Action, Stored, plan};
+use evenkeel_runtime::backoff::Backoff;
+use evenkeel_runtime::disk::Siblings;
+use evenkeel_runtime::mirror::Mirror;
+use evenkeel_runtime::store::TxnBuilder;
+use evenkeel_runtime::writer::{Outcome, WriteError, Writer};
+
+use super::machine::MachineError;
+use super::memory::Memory;
+use super::{Error, HostDeps, object};
+
+/// The label of all that is ours.
+const CLUSTER_LABEL: &str = "evenkeel.cluster";
+/// Siblings save often while many containers start; the facts need not follow each time.
+const SETTLE: Duration = Duration::from_secs(1);
+
+/// The loop that describes the host.
+pub(super) struct Card {
+    deps: HostDeps,
+    memory: Arc<Memory>,
+    writer: Writer,
+    mirror: Mirror,
+    siblings: Siblings,
+    /// What was last refused, so that it is logged once.
+    refused: String,
+}
+
+/// Why a pass did not do all.
+#[derive(Debug, thiserror::Error)]
+enum PassError {
+    #[error("the engine does not tell what it is")]
+    Engine(#[source] EngineError),
+    #[error("the kernel does not tell its addresses and routes")]
+    Machine(#[source] MachineError),
+    #[error("the host's description is not in the store")]
+    Write(#[source] WriteError),
+    #[error("a record cannot be written as JSON")]
+    Json(#[source] serde_json::Error),
+}
+
+impl Card {
+    /// A loop that has not looked yet.
+    pub fn new(
+        deps: &HostDeps,
+        memory: Arc<Memory>,
+        writer: Writer,
+        mirror: Mirror,
+        siblings: Siblings,
+    ) -> Self {
+        Self { deps: deps.clone(), memory, writer, mirror, siblings, refused: String::new() }
+    }
+
+    /// Describe the host, for ever.
+    pub async fn run(mut self) -> Error {
+        let mut changed = self.mirror.subscribe();
+        let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
+        self.mirror.synced().await;
+        loop {
+            let every = self.deps.settings.observe_every;
+            let pause = match self.pass().await {
+                // Work was done that may call for more.
+                Ok(true) => Duration::ZERO,
+                Ok(false) => {
+                    backoff.reset();
+                    every - (every / 10).mul_f64((self.deps.env.random() % 1000) as f64 / 1000.0)
+                }
+                Err(error) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "the host is not described yet");
+                    backoff.next(self.deps.env.random())
+                }
+            };
+            tokio::select! {
+                biased;
+                // All three are cancel-safe, and why we woke does not matter.
+                () = tokio::time::sleep(pause) => {}
+                _ = changed.next() => {}
+                _ = self.siblings.changed() => tokio::time::sleep(SETTLE).await,
+            }
+        }
+    }
+
+    /// One pass; whether anything was done.
+    async fn pass(&mut self) -> Result<bool, PassError> {
+        let stored = self.validate();
+        let observed = self.observe(&stored).await;
+        let facts = observed.as_ref().ok();
+        let actions = plan(&stored, self.memory.get().joined.as_ref(), facts);
+        let mut done = false;
+        for action in actions {
+            done |= self.execute(action).await?;
+        }
+        observed.map(|_| done)
+    }
+
+    /// What stands in the store.
+    fn validate(&self) -> Stored {
+        let host = &self.deps.host;
+        Stored {
+            cluster: self.mirror.json(&Key::Cluster).map(|cluster| cluster.value),
+            document: self.mirror.get(&Key::Document(object(host))).is_some(),
+            facts: self.mirror.json(&Key::Facts(host.clone())).map(|facts| facts.value),
+        }
+    }
+
+    /// What the machine is.
+    async fn observe(&self, stored: &Stored) -> Result<Facts, PassError> {
+        let uid = stored.cluster.as_ref().map_or("", |cluster| cluster.uid.as_str());
+        let machine = self.deps.machine.observe().await.map_err(PassError::Machine)?;
+        let engine = self.engine(uid).await.map_err(PassError::Engine)?;
+        Ok(facts(self.deps.settings.address, &machine, &engine, &self.deps.settings.version))
+    }
+
+    /// What the engine says; `uid` is empty while there is no cluster, and then nothing is ours.
+    async fn engine(&self, uid: &str) -> Result<facts::Engine, EngineError> {
+        let engine = &self.deps.engine;
+        let info = engine.info().await?;
+        let volumes = if uid.is_empty() { Vec::new() } else { engine.volumes(uid).await? };
+        let networks = engine.networks().await?.into_iter().map(|network| facts::EngineNetwork {
+            ours: !uid.is_empty() && network.labels.get(CLUSTER_LABEL).is_some_and(|label| label == uid),
+            subnets: network.subnets.iter().map(|subnet| subnet.subnet).collect(),
+            name: network.name,
+        });
+        Ok(facts::Engine {
+            networks: networks.collect(),
+            volumes: volumes.into_iter().map(|volume| volume.name).collect(),
+            version: info.version,
+            os: info.os,
+            arch: info.arch,
+            cpus: evenkeel_api::quantity::MilliCpus(info.cpus * 1000),
+            memory: evenkeel_api::quantity::Bytes(info.memory),
+        })
+    }
+
+    /// Do one thing; whether the store changed.
+    async fn execute(&mut self, action: Action) -> Result<bool, PassError> {
+        let host = self.deps.host.clone();
+        let txn = match action {
+            Action::Refuse { why } => {
+                if self.refused != why {
+                    tracing::error!("this host does not join: {why}");
+                    self.refused = why;
+                }
+                return Ok(false);
+            }
+            Action::Remember(joined) => {
+                self.memory.change(|state| state.joined = Some(joined));
+                return Ok(false);
+            }
+            Action::Found => {
+                let uid = format!("{:016x}", self.deps.env.random());
+                let cluster = Cluster { uid, epoch: 1, level: 1 };
+                TxnBuilder::new().if_absent(&Key::Cluster).put(&Key::Cluster, json(&cluster)?)
+            }
+            Action::Document => {
+                let key = Key::Document(object(&host));
+                let text = document(&host, self.deps.settings.address);
+                TxnBuilder::new().if_absent(&key).put(&key, text)
+            }
+            Action::Facts(facts) => {
+                let key = Key::Facts(host);
+                let at = self.mirror.get(&key).map_or(0, |kv| kv.mod_revision);
+                TxnBuilder::new().if_unchanged(&key, at).put(&key, json(&facts)?)
+            }
+        };
+        match self.writer.commit(txn).await.map_err(PassError::Write)? {
+            Outcome::Done { revision } => self.mirror.caught_up(revision).await,
+            // Somebody was faster: the mirror will tell, and the next pass sees it.
+            Outcome::Lost => {}
+        }
+        Ok(true)
+    }
+}
+
+fn json<T: serde::Serialize>(value: &T) -> Result<Vec<u8>, PassError> {
+    serde_json::to_vec(value).map_err(PassError::Json)
+}
