@@ -3,7 +3,7 @@
 use crate::name::NetworkName;
 use crate::quantity::Span;
 
-use super::{Mode, RestartCondition, ServiceSpec, UpdateOrder};
+use super::{Mode, RestartCondition, ServiceSpec, Template, UpdateOrder};
 
 /// Time for a container to stop before it is killed.
 pub const STOP_GRACE: Span = Span::seconds(10);
@@ -62,14 +62,21 @@ impl ServiceSpec {
         self.template.stop_grace_period.unwrap_or(STOP_GRACE)
     }
 
+    /// The networks of a copy of the newest template.
+    pub fn networks(&self) -> Vec<NetworkName> {
+        self.template.networks()
+    }
+}
+
+impl Template {
     /// The networks of a copy: those written, or `default`; none at all with a `network_mode`.
     pub fn networks(&self) -> Vec<NetworkName> {
-        if self.template.network_mode.is_some() {
+        if self.network_mode.is_some() {
             Vec::new()
-        } else if self.template.networks.is_empty() {
+        } else if self.networks.is_empty() {
             "default".parse().into_iter().collect()
         } else {
-            self.template.networks.keys().cloned().collect()
+            self.networks.keys().cloned().collect()
         }
     }
 }
