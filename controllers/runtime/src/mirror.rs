@@ -1,4 +1,8 @@
-//! A watched copy of parts of the store.
+//! A watched copy of parts of the store: list at a revision, watch from the next one, and list again when
+//! the store has compacted what was missed. Readers never wait for the store.
+
+mod follow;
+mod state;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -6,8 +10,15 @@ use std::time::Duration;
 
 use evenkeel_api::key::Key;
 use serde::de::DeserializeOwned;
+use tokio::task::JoinSet;
 
 use crate::store::{Kv, Store};
+use state::{Inbox, Shared};
+
+/// How long [`Mirror::caught_up`] waits for a revision that this process has not written.
+const FOREIGN_REVISION: Duration = Duration::from_millis(250);
+/// How long it waits for an own one: a store that went away must not hold up what needs no store.
+const OWN_REVISION: Duration = Duration::from_secs(2);
 
 /// A value with the revisions that guard it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,59 +31,125 @@ pub struct Versioned<T> {
     pub create_revision: i64,
 }
 
-/// A watched copy of some prefixes; a cheap handle.
+/// A watched copy of some prefixes; a cheap handle. The watching ends with the last handle.
 #[derive(Clone)]
-pub struct Mirror {}
+pub struct Mirror {
+    shared: Arc<Shared>,
+    tasks: Arc<JoinSet<()>>,
+}
 
 impl Mirror {
-    /// Start to list and watch `prefixes`.
-    pub fn start(_store: Arc<dyn Store>, _prefixes: Vec<String>) -> Mirror {
-        Mirror {}
+    /// Start to list and watch `prefixes`. A key without a `/` at its end is a prefix like any other.
+    /// Must be called within a tokio runtime.
+    pub fn start(store: Arc<dyn Store>, prefixes: Vec<String>) -> Mirror {
+        let shared = Arc::new(Shared::new(store, prefixes));
+        let mut tasks = JoinSet::new();
+        for prefix in shared.prefixes() {
+            tasks.spawn(follow::follow(shared.clone(), prefix));
+        }
+        tasks.spawn(follow::keep_asking(shared.store.clone()));
+        Mirror { shared, tasks: Arc::new(tasks) }
     }
+
     /// Until every prefix was listed once.
     pub async fn synced(&self) {
-        std::future::pending().await
+        self.shared.until(|state| state.is_synced()).await;
     }
+
     /// Whether every prefix was listed once.
     pub fn is_synced(&self) -> bool {
-        false
+        self.shared.lock().is_synced()
     }
+
     /// One key.
-    pub fn get(&self, _key: &Key) -> Option<Kv> {
-        None
+    pub fn get(&self, key: &Key) -> Option<Kv> {
+        self.shared.lock().get(&key.to_string()).cloned()
     }
+
     /// One key, parsed; a bad value is none, and logged once.
-    pub fn json<T: DeserializeOwned>(&self, _key: &Key) -> Option<Versioned<T>> {
-        None
+    pub fn json<T: DeserializeOwned>(&self, key: &Key) -> Option<Versioned<T>> {
+        let kv = self.get(key)?;
+        self.parse(&kv)
     }
-    /// All keys that start with `prefix`.
-    pub fn list(&self, _prefix: &str) -> Vec<Kv> {
-        Vec::new()
+
+    /// All keys that start with `prefix`, sorted.
+    pub fn list(&self, prefix: &str) -> Vec<Kv> {
+        self.shared.lock().list(prefix).cloned().collect()
     }
-    /// All keys that start with `prefix`, parsed; what does not parse is left out, and logged once.
-    pub fn list_json<T: DeserializeOwned>(&self, _prefix: &str) -> Vec<(Key, Versioned<T>)> {
-        Vec::new()
+
+    /// All keys that start with `prefix`, parsed and sorted as text; what does not parse is left out, and
+    /// logged once.
+    pub fn list_json<T: DeserializeOwned>(&self, prefix: &str) -> Vec<(Key, Versioned<T>)> {
+        self.list(prefix)
+            .iter()
+            .filter_map(|kv| match kv.key.parse() {
+                Ok(key) => Some((key, self.parse(kv)?)),
+                Err(error) => {
+                    self.shared.warn_once(kv, &error);
+                    None
+                }
+            })
+            .collect()
     }
+
+    fn parse<T: DeserializeOwned>(&self, kv: &Kv) -> Option<Versioned<T>> {
+        match serde_json::from_slice(&kv.value) {
+            Ok(value) => {
+                Some(Versioned { value, mod_revision: kv.mod_revision, create_revision: kv.create_revision })
+            }
+            Err(error) => {
+                self.shared.warn_once(kv, &error);
+                None
+            }
+        }
+    }
+
     /// Every key that changes from now on.
     pub fn subscribe(&self) -> Changed {
-        Changed {}
+        let inbox = Arc::new(Inbox::default());
+        self.shared.lock().subscribers.push(Arc::downgrade(&inbox));
+        Changed { inbox, _tasks: self.tasks.clone() }
     }
-    /// How long since the store last proved that it answers.
+
+    /// How long since the store last proved that it answers; an idle mirror asks every second.
     pub fn silence(&self) -> Duration {
-        Duration::MAX
+        self.shared.store.witness().silence()
     }
-    /// Until the mirror has seen `revision`.
-    pub async fn caught_up(&self, _revision: i64) {
-        std::future::pending().await
+
+    /// Until the mirror has seen `revision`: for own writes, to plan from what they left. Keys that are not
+    /// mirrored are not waited for. Gives up after 2 s, so that a store that went away holds up nothing;
+    /// and after 250 ms for a revision that this process did not write, since nothing tells whether it
+    /// touched what is mirrored.
+    pub async fn caught_up(&self, revision: i64) {
+        let _late = match self.shared.store.witness().written_at(revision) {
+            Some(keys) => {
+                let seen = self.shared.until(|state| keys.iter().all(|key| state.has_seen(key, revision)));
+                tokio::time::timeout(OWN_REVISION, seen).await
+            }
+            None => {
+                let seen = self.shared.until(|state| state.all_seen(revision));
+                tokio::time::timeout(FOREIGN_REVISION, seen).await
+            }
+        };
     }
 }
 
 /// Keys that changed, for one subscriber.
-pub struct Changed {}
+pub struct Changed {
+    inbox: Arc<Inbox>,
+    // The mirror goes on while anyone listens.
+    _tasks: Arc<JoinSet<()>>,
+}
 
 impl Changed {
     /// The keys that changed since the last call; waits until there are any. Cancel-safe.
     pub async fn next(&mut self) -> BTreeSet<String> {
-        std::future::pending().await
+        loop {
+            let keys = self.inbox.take();
+            if !keys.is_empty() {
+                return keys;
+            }
+            self.inbox.arrived.notified().await;
+        }
     }
 }

@@ -1,0 +1,136 @@
+//! The loop behind each prefix of a mirror.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use evenkeel_api::key::Key;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::state::Shared;
+use crate::backoff::Backoff;
+use crate::store::{Changes, Store, StoreError, Watch};
+
+const RETRY_MIN: Duration = Duration::from_millis(100);
+const RETRY_MAX: Duration = Duration::from_secs(5);
+/// An idle mirror asks the store for a sign of life that often: one small read, no write.
+const ASK_AFTER: Duration = Duration::from_secs(1);
+/// A list is compared with the mirror every five to ten minutes, in case a watch has lost something.
+const RELIST_MIN: Duration = Duration::from_secs(300);
+const RELIST_SPREAD_MS: u64 = 300_000;
+
+/// Follow one prefix for ever.
+pub(super) async fn follow(shared: Arc<Shared>, prefix: String) {
+    let mut follower = Follower {
+        generations: shared.store.witness().generations(),
+        backoff: Backoff::new(RETRY_MIN, RETRY_MAX),
+        relist: true,
+        last_listed: None,
+        reconnected: false,
+        shared,
+        prefix,
+    };
+    loop {
+        let error = match follower.run().await {
+            Ok(never) => match never {},
+            Err(error) => error,
+        };
+        let wait = follower.after(&error);
+        tracing::debug!(prefix = follower.prefix, %error, ?wait, "the watch is over");
+        sleep(wait).await;
+    }
+}
+
+struct Follower {
+    shared: Arc<Shared>,
+    prefix: String,
+    backoff: Backoff,
+    generations: watch::Receiver<u64>,
+    /// What is here cannot be gone on from.
+    relist: bool,
+    /// In which generation the last list was taken.
+    last_listed: Option<u64>,
+    reconnected: bool,
+}
+
+impl Follower {
+    async fn run(&mut self) -> Result<Infallible, StoreError> {
+        loop {
+            if self.relist {
+                self.list().await?;
+            }
+            let seen = self.shared.lock().revision(&self.prefix).unwrap_or_default();
+            let watch = self.shared.store.watch(&self.prefix, seen).await?;
+            if std::mem::replace(&mut self.reconnected, true) {
+                // A store that was restored takes back its clients in silence; its revision gives it away.
+                self.shared.store.get(&Key::Cluster).await?;
+            }
+            self.listen(watch).await?;
+        }
+    }
+
+    /// Until the watch breaks, or until all that was read before is void.
+    async fn listen(&mut self, mut watch: Box<dyn Watch>) -> Result<(), StoreError> {
+        let mut relist_at = self.next_relist();
+        loop {
+            tokio::select! { biased;
+                changes = watch.next() => self.take(changes?),
+                _ = self.generations.changed() => {
+                    self.relist = true;
+                    return Ok(());
+                }
+                () = sleep_until(relist_at) => {
+                    self.list().await?;
+                    relist_at = self.next_relist();
+                }
+            }
+        }
+    }
+
+    /// How long to wait before trying again.
+    fn after(&mut self, error: &StoreError) -> Duration {
+        self.relist |= matches!(error, StoreError::Compacted(_));
+        self.backoff.next(self.shared.store.witness().random())
+    }
+
+    fn take(&mut self, changes: Changes) {
+        self.backoff.reset();
+        self.shared.change(|state| state.apply(&self.prefix, changes));
+    }
+
+    async fn list(&mut self) -> Result<(), StoreError> {
+        let generation = *self.generations.borrow_and_update();
+        let listing = self.shared.store.list(&self.prefix).await?;
+        let current = *self.generations.borrow();
+        let behind = self.shared.lock().revision(&self.prefix).is_some_and(|r| listing.header.revision < r);
+        // A list from a store that went back is not taken until a person says that it is the truth.
+        let forgiven = self.last_listed != Some(current);
+        if generation == current && (forgiven || !behind) {
+            self.last_listed = Some(current);
+            self.relist = false;
+            self.shared.change(|state| state.swap(&self.prefix, listing));
+        }
+        Ok(())
+    }
+
+    fn next_relist(&self) -> Instant {
+        let spread = self.shared.store.witness().random() % RELIST_SPREAD_MS;
+        Instant::now() + RELIST_MIN + Duration::from_millis(spread)
+    }
+}
+
+/// Ask for a sign of life whenever nothing was heard for a second, whoever shares the store.
+pub(super) async fn keep_asking(store: Arc<dyn Store>) {
+    loop {
+        let silence = store.witness().silence();
+        if silence >= ASK_AFTER {
+            if let Err(error) = store.get(&Key::Cluster).await {
+                tracing::debug!(%error, "the store gives no sign of life");
+            }
+        }
+        let jitter = Duration::from_millis(store.witness().random() % 100);
+        let rest = ASK_AFTER.saturating_sub(store.witness().silence());
+        sleep(if rest.is_zero() { ASK_AFTER } else { rest } + jitter).await;
+    }
+}

@@ -1,0 +1,169 @@
+//! What a mirror holds. Changes come in by [`State::apply`] and [`State::swap`] alone, and both tell the
+//! subscribers exactly the keys that differ.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use tokio::sync::{Notify, watch};
+
+use crate::store::{Change, Changes, Kv, Listing, Store};
+
+pub(super) struct Shared {
+    pub store: Arc<dyn Store>,
+    state: Mutex<State>,
+    tick: watch::Sender<u64>,
+    warned: Mutex<BTreeMap<String, i64>>,
+}
+
+impl Shared {
+    pub fn new(store: Arc<dyn Store>, prefixes: Vec<String>) -> Self {
+        let mut kept: BTreeMap<String, Progress> = BTreeMap::new();
+        // Sorted, so that a prefix comes before all that it covers.
+        for prefix in prefixes.into_iter().collect::<BTreeSet<_>>() {
+            if !kept.keys().any(|known| prefix.starts_with(known)) {
+                kept.insert(prefix, Progress::default());
+            }
+        }
+        let state = State { kvs: BTreeMap::new(), prefixes: kept, subscribers: Vec::new() };
+        Self { store, state: Mutex::new(state), tick: watch::Sender::new(0), warned: Mutex::default() }
+    }
+
+    pub fn prefixes(&self) -> Vec<String> {
+        self.lock().prefixes.keys().cloned().collect()
+    }
+
+    pub fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Change the state, and wake those who wait for that.
+    pub fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let result = change(&mut self.lock());
+        self.tick.send_modify(|tick| *tick += 1);
+        result
+    }
+
+    pub async fn until(&self, reached: impl Fn(&State) -> bool) {
+        let mut ticks = self.tick.subscribe();
+        // The sender lives as long as we do, so the wait cannot fail.
+        while !reached(&self.lock()) && ticks.changed().await.is_ok() {}
+    }
+
+    /// Once for each version of a value: a broken value is read again and again.
+    pub fn warn_once(&self, kv: &Kv, why: &dyn fmt::Display) {
+        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        if warned.insert(kv.key.clone(), kv.mod_revision) != Some(kv.mod_revision) {
+            tracing::warn!(key = kv.key, revision = kv.mod_revision, %why, "a value cannot be read; left out");
+        }
+    }
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Progress {
+    revision: i64,
+    synced: bool,
+}
+
+pub(super) struct State {
+    kvs: BTreeMap<String, Kv>,
+    prefixes: BTreeMap<String, Progress>,
+    pub subscribers: Vec<Weak<Inbox>>,
+}
+
+impl State {
+    pub fn is_synced(&self) -> bool {
+        self.prefixes.values().all(|progress| progress.synced)
+    }
+
+    pub fn get(&self, key: &str) -> Option<&Kv> {
+        self.kvs.get(key)
+    }
+
+    pub fn list<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a Kv> {
+        let from = self.kvs.range(prefix.to_owned()..);
+        from.take_while(move |(key, _)| key.starts_with(prefix)).map(|(_, kv)| kv)
+    }
+
+    /// How far a prefix is; none before its first list.
+    pub fn revision(&self, prefix: &str) -> Option<i64> {
+        self.prefixes.get(prefix).filter(|progress| progress.synced).map(|progress| progress.revision)
+    }
+
+    /// Whether a change of `key` at `revision` would be here; also for keys that are not mirrored.
+    pub fn has_seen(&self, key: &str, revision: i64) -> bool {
+        let mine = self.prefixes.iter().filter(|(prefix, _)| key.starts_with(prefix.as_str()));
+        mine.into_iter().all(|(_, progress)| progress.synced && progress.revision >= revision)
+    }
+
+    pub fn all_seen(&self, revision: i64) -> bool {
+        self.prefixes.values().all(|progress| progress.revision >= revision)
+    }
+
+    /// Changes from a watch. What is at or below the seen revision is a repetition.
+    pub fn apply(&mut self, prefix: &str, changes: Changes) {
+        let Some(progress) = self.prefixes.get_mut(prefix) else { return };
+        let seen = progress.revision;
+        let mut keys = BTreeSet::new();
+        for change in changes.changes.into_iter().filter(|change| change.mod_revision() > seen) {
+            progress.revision = progress.revision.max(change.mod_revision());
+            keys.insert(change.key().to_owned());
+            match change {
+                Change::Put(kv) => self.kvs.insert(kv.key.clone(), kv),
+                Change::Delete { key, .. } => self.kvs.remove(&key),
+            };
+        }
+        self.tell(&keys);
+    }
+
+    /// A whole list in place of what was there.
+    pub fn swap(&mut self, prefix: &str, listing: Listing) {
+        let new: BTreeMap<String, Kv> = listing.kvs.into_iter().map(|kv| (kv.key.clone(), kv)).collect();
+        let gone = self.list(prefix).filter(|kv| !new.contains_key(&kv.key)).map(|kv| kv.key.clone());
+        let mut keys: BTreeSet<String> = gone.collect();
+        for key in &keys {
+            self.kvs.remove(key);
+        }
+        for (key, kv) in new {
+            if self.kvs.get(&key) != Some(&kv) {
+                keys.insert(key.clone());
+                self.kvs.insert(key, kv);
+            }
+        }
+        let progress = Progress { revision: listing.header.revision, synced: true };
+        self.prefixes.insert(prefix.to_owned(), progress);
+        self.tell(&keys);
+    }
+
+    fn tell(&mut self, keys: &BTreeSet<String>) {
+        if keys.is_empty() {
+            return;
+        }
+        self.subscribers.retain(|subscriber| match subscriber.upgrade() {
+            Some(inbox) => {
+                inbox.put(keys);
+                true
+            }
+            None => false,
+        });
+    }
+}
+
+/// Keys that wait for one subscriber.
+#[derive(Default)]
+pub(super) struct Inbox {
+    keys: Mutex<BTreeSet<String>>,
+    pub arrived: Notify,
+}
+
+impl Inbox {
+    fn put(&self, keys: &BTreeSet<String>) {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner).extend(keys.iter().cloned());
+        // One permit is kept if nobody waits yet, so a change between two calls is not lost.
+        self.arrived.notify_one();
+    }
+
+    pub fn take(&self) -> BTreeSet<String> {
+        std::mem::take(&mut self.keys.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

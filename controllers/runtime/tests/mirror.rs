@@ -1,0 +1,177 @@
+//! The mirror on paused time over the store in memory.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use evenkeel_api::key::{Controller, Key};
+use evenkeel_api::record::Cluster;
+use evenkeel_etcd::MemoryStore;
+use evenkeel_runtime::mirror::Mirror;
+use evenkeel_runtime::store::{Store, TxnBuilder};
+use evenkeel_runtime::witness::Trust;
+use tokio::time::{Instant, sleep, timeout};
+
+fn key(text: &str) -> Key {
+    text.parse().unwrap()
+}
+
+async fn put(store: &MemoryStore, name: &str, value: &str) -> i64 {
+    let txn = TxnBuilder::new().put(&key(name), value.to_owned()).build().unwrap();
+    store.commit(&txn).await.unwrap().header.revision
+}
+
+async fn delete(store: &MemoryStore, name: &str) -> i64 {
+    let txn = TxnBuilder::new().delete(&key(name)).build().unwrap();
+    store.commit(&txn).await.unwrap().header.revision
+}
+
+fn mirror(store: &MemoryStore, prefixes: &[&str]) -> Mirror {
+    Mirror::start(Arc::new(store.clone()), prefixes.iter().map(|p| (*p).to_owned()).collect())
+}
+
+fn names(mirror: &Mirror, prefix: &str) -> Vec<String> {
+    mirror.list(prefix).into_iter().map(|kv| format!("{}={}", kv.key, String::from_utf8_lossy(&kv.value))).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_there_and_what_comes_is_mirrored_and_nothing_else() {
+    let store = MemoryStore::new(1);
+    put(&store, "alive/h1", "a").await;
+    let mirror = mirror(&store, &["alive/", "alive/h", "facts/"]);
+    assert!(!mirror.is_synced());
+    mirror.synced().await;
+    let mut changed = mirror.subscribe();
+    put(&store, "alive/h2", "b").await;
+    put(&store, "leaders/dns", "x").await;
+    put(&store, "facts/h1", "f").await;
+    let last = delete(&store, "alive/h1").await;
+    mirror.caught_up(last).await;
+    assert_eq!(names(&mirror, ""), ["alive/h2=b", "facts/h1=f"]);
+    sleep(Duration::from_millis(1)).await;
+    let keys: Vec<String> = changed.next().await.into_iter().collect();
+    assert_eq!(keys, ["alive/h1", "alive/h2", "facts/h1"]);
+    assert!(timeout(Duration::from_secs(700), changed.next()).await.is_err(), "calm tells nothing");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_compacted_while_we_were_away_is_listed_and_only_the_difference_is_told() {
+    let store = MemoryStore::new(1);
+    for name in ["alive/h1", "alive/h2", "alive/h3"] {
+        put(&store, name, "old").await;
+    }
+    let own = store.client(2);
+    let mirror = mirror(&own, &["alive/"]);
+    mirror.synced().await;
+    let mut changed = mirror.subscribe();
+    own.cut_off(true);
+    sleep(Duration::from_secs(3)).await;
+    assert!(mirror.silence() >= Duration::from_secs(2));
+    put(&store, "alive/h2", "new").await;
+    delete(&store, "alive/h3").await;
+    put(&store, "alive/h4", "new").await;
+    store.compact(store.revision());
+    assert_eq!(names(&mirror, "alive/").len(), 3, "the last that is known stands");
+    own.cut_off(false);
+    let keys: Vec<String> = timeout(Duration::from_secs(6), changed.next()).await.unwrap().into_iter().collect();
+    assert_eq!(keys, ["alive/h2", "alive/h3", "alive/h4"]);
+    assert_eq!(names(&mirror, "alive/"), ["alive/h1=old", "alive/h2=new", "alive/h4=new"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn reconnecting_misses_nothing_and_starts_within_the_backoff() {
+    let store = MemoryStore::new(1);
+    let own = store.client(2);
+    let mirror = mirror(&own, &["alive/"]);
+    mirror.synced().await;
+    own.cut_off(true);
+    put(&store, "alive/h1", "a").await;
+    delete(&store, "alive/h1").await;
+    let last = put(&store, "alive/h2", "b").await;
+    sleep(Duration::from_secs(60)).await;
+    own.cut_off(false);
+    let since = Instant::now();
+    while mirror.get(&key("alive/h2")).is_none() {
+        sleep(Duration::from_millis(10)).await;
+    }
+    assert!(since.elapsed() <= Duration::from_millis(5100), "{:?}", since.elapsed());
+    mirror.caught_up(last).await;
+    assert_eq!(names(&mirror, ""), ["alive/h2=b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_is_broken_by_one_read_a_second_for_all_mirrors_together_and_no_write() {
+    let store = MemoryStore::new(1);
+    let mirrors: Vec<Mirror> = (0..5).map(|_| mirror(&store, &["alive/", "facts/"])).collect();
+    for mirror in &mirrors {
+        mirror.synced().await;
+    }
+    let before = store.revision();
+    for _ in 0..100 {
+        sleep(Duration::from_millis(100)).await;
+        assert!(mirrors[0].silence() < Duration::from_millis(1200));
+    }
+    assert_eq!(store.revision(), before);
+    store.delay(Duration::from_secs(60));
+    sleep(Duration::from_secs(10)).await;
+    assert!(mirrors[0].silence() >= Duration::from_secs(9), "a stalled store is silent");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_went_back_is_not_followed_until_it_is_forgiven() {
+    let store = MemoryStore::new(1);
+    put(&store, "alive/h1", "a").await;
+    let snapshot = store.snapshot();
+    put(&store, "alive/h2", "b").await;
+    let mirror = mirror(&store, &["alive/"]);
+    mirror.synced().await;
+    store.restore(&snapshot);
+    sleep(Duration::from_secs(2)).await;
+    assert!(matches!(store.witness().trust(), Trust::Untrusted { .. }));
+    sleep(Duration::from_secs(900)).await;
+    assert_eq!(names(&mirror, "").len(), 2, "what was known before it went back stands");
+    store.witness().forgive();
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(names(&mirror, ""), ["alive/h1=a"]);
+    put(&store, "alive/h3", "c").await;
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(names(&mirror, ""), ["alive/h1=a", "alive/h3=c"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn values_that_do_not_parse_are_left_out() {
+    let store = MemoryStore::new(1);
+    put(&store, "cluster", r#"{"uid":"u","epoch":0,"level":1}"#).await;
+    let mirror = mirror(&store, &["cluster", "leaders/"]);
+    mirror.synced().await;
+    let uid = mirror.json::<Cluster>(&Key::Cluster).map(|cluster| cluster.value.uid);
+    assert_eq!(uid.as_deref(), Some("u"));
+    put(&store, "leaders/dns", "{").await;
+    let last = put(&store, "leaders/host", "7").await;
+    mirror.caught_up(last).await;
+    let found = mirror.list_json::<u64>("leaders/");
+    assert_eq!(found.len(), 1);
+    assert_eq!((&found[0].0, found[0].1.value), (&Key::Leader(Controller::Host), 7));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revision_of_others_is_waited_for_only_shortly() {
+    let store = MemoryStore::new(1);
+    let mirror = mirror(&store.client(2), &["alive/"]);
+    mirror.synced().await;
+    let foreign = put(&store, "facts/h1", "x").await;
+    timeout(Duration::from_secs(1), mirror.caught_up(foreign)).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_watching_ends_with_the_last_handle() {
+    let store = MemoryStore::new(1);
+    let mirror = mirror(&store, &["alive/"]);
+    mirror.synced().await;
+    let mut changed = mirror.clone().subscribe();
+    drop(mirror);
+    put(&store, "alive/h1", "a").await;
+    assert_eq!(changed.next().await.len(), 1, "who listens keeps it up");
+    drop(changed);
+    sleep(Duration::from_secs(10)).await;
+    assert!(store.witness().silence() >= Duration::from_secs(10), "nobody asks any more");
+}
