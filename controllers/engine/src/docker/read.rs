@@ -12,6 +12,7 @@ use evenkeel_api::record::{HostPort, Timestamp, Verdict};
 use evenkeel_api::service::{Limits, Protocol};
 use evenkeel_plan::instance::container::{Container, ContainerState};
 
+use super::spec::UNLIMITED;
 use crate::types::{Image, Network, NetworkSubnet};
 
 pub(super) fn container(answer: ContainerInspectResponse, cpus: u64) -> Container {
@@ -94,13 +95,16 @@ fn limits(host: &HostConfig, cpus: u64) -> Limits {
     let positive = |value: Option<i64>| value.filter(|value| *value > 0);
     let bytes = |value| positive(value).map(|value| Bytes(value.unsigned_abs()));
     Limits {
-        memory: bytes(host.memory),
+        memory: bytes(host.memory.filter(|memory| *memory < UNLIMITED)),
         cpus: positive(host.nano_cpus)
             .map(|nano| MilliCpus(nano.unsigned_abs() / 1_000_000))
             .filter(|limit| cpus == 0 || limit.0 < cpus * 1000),
         pids: positive(host.pids_limit),
         memory_reservation: bytes(host.memory_reservation),
-        memory_swap: host.memory_swap.filter(|swap| *swap != 0),
+        memory_swap: host
+            .memory_swap
+            .filter(|swap| *swap != 0)
+            .map(|swap| if swap < UNLIMITED { swap } else { -1 }),
         cpu_shares: positive(host.cpu_shares),
     }
 }

@@ -150,12 +150,17 @@ fn limits(limits: &Limits) -> HostConfig {
     }
 }
 
+/// More memory than there is. A limit that was set can be raised, but the API has no word to lift it: below
+/// 6 MB, -1 among it, is refused, and -1 for swap is not passed on to the kernel.
+pub(super) const UNLIMITED: i64 = 1 << 62;
+
 /// A change of limits. To the API, 0 and absent are «as it was»: no limit must be said in other words.
 pub(super) fn update(limits: &Limits, cpus: u64) -> ContainerUpdateBody {
-    let memory = limits.memory.map_or(-1, |memory| signed(memory.0));
+    let memory = limits.memory.map_or(UNLIMITED, |memory| signed(memory.0));
     // As at the making: swap as large as the memory again, where nothing is said. It must be sent along,
     // or a memory limit above the old sum is refused.
-    let swap = limits.memory_swap.unwrap_or(if memory > 0 { memory.saturating_mul(2) } else { -1 });
+    let usual = if memory < UNLIMITED { memory.saturating_mul(2) } else { UNLIMITED };
+    let swap = limits.memory_swap.map_or(usual, |swap| if swap < 0 { UNLIMITED } else { swap });
     ContainerUpdateBody {
         memory: Some(memory),
         memory_swap: Some(swap),
