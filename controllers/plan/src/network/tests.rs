@@ -1,0 +1,5 @@
+//! Tables of what is decided when.
+
+mod admission;
+mod hosts;
+mod parts;
