@@ -1,1 +1,3 @@
-//! End-to-end, parity, scenario and simulation tests
+//! End-to-end, parity, scenario and simulation tests; here: what they share.
+
+pub mod lab;
