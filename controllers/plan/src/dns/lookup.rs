@@ -214,32 +214,27 @@ impl Zone {
 
     /// `labels`: what stands before `in-addr.arpa`, so the last octet first.
     fn reverse<'a>(&'a self, labels: &[&str], wanted: Wanted) -> Found<'a> {
-        let Some((address, octets)) = block(labels) else { return Found::Foreign };
-        let whole = labels.len() == 4;
-        let pool = self.pools.iter().map(|(pool, _)| pool).find(|pool| {
-            let given = 8 * octets;
-            // A name above the pool's own is somebody else's: it holds more than the pool.
-            given >= pool.prefix() && pool.contains(address)
-        });
-        if !self.complete {
-            return if pool.is_some() { Found::Unknown } else { Found::Foreign };
-        }
-        if let Some(name) = self.pointers.get(&address).filter(|_| whole) {
+        let (address, given) = block(labels);
+        // A name above the pool's own is somebody else's: it holds more than the pool.
+        let mut pools = self.pools.iter().map(|(pool, _)| pool);
+        let pool = pools.find(|pool| 8 * given >= pool.prefix() && pool.contains(address));
+        let named = self.pointers.get(&address).filter(|_| labels.len() == 4 && given == 4);
+        if let (Some(name), Wanted::Ptr | Wanted::Any) = (named, wanted) {
             let ttl = self.domains.iter().map(|domain| domain.ttl).min().unwrap_or(1);
-            match (pool, wanted) {
-                (_, Wanted::Ptr | Wanted::Any) => return Found::Pointer { ttl, name },
-                (Some(pool), _) => return Found::NoData { zone: reverse_origin(pool.prefix(), address) },
-                // A host's address on the LAN: we know its name, and nothing else of that zone.
-                (None, _) => return Found::Foreign,
-            }
+            return Found::Pointer { ttl, name };
         }
+        // A host's address on the LAN: we know its name, and nothing else of that zone.
         let Some(pool) = pool else { return Found::Foreign };
+        if !self.complete {
+            return Found::Unknown;
+        }
         let zone = reverse_origin(pool.prefix(), address);
-        let apex = matches!(zone, Origin::Reverse { octets: its, .. } if its == octets);
-        match (labels.len(), wanted) {
-            (0..=3, Wanted::Soa | Wanted::Any) if apex => Found::Soa { zone },
-            (0..=3, _) => Found::NoData { zone },
-            _ => Found::NoName { zone },
+        let apex = matches!(zone, Origin::Reverse { octets, .. } if octets == given);
+        match wanted {
+            // Below an address, below what is no octet, or an address that nobody has.
+            _ if labels.len() > usize::from(given) || given == 4 && named.is_none() => Found::NoName { zone },
+            Wanted::Soa | Wanted::Any if apex && given < 4 => Found::Soa { zone },
+            _ => Found::NoData { zone },
         }
     }
 }
@@ -259,15 +254,17 @@ fn protocol(label: &str) -> Option<Protocol> {
     }
 }
 
-/// The address block of a reverse name: its first address, and how many octets are given. A name below
-/// an address has all four.
-fn block(labels: &[&str]) -> Option<(Ipv4Addr, u8)> {
+/// The address block of a reverse name: its first address, and how many octets are given, 0 to 4.
+fn block(labels: &[&str]) -> (Ipv4Addr, u8) {
     let mut octets = [0; 4];
-    let given = labels.len().min(4);
+    let mut given = 0;
     for (octet, label) in octets.iter_mut().zip(labels.iter().rev()) {
-        *octet = label.parse().ok().filter(|n: &u8| n.to_string() == *label)?;
+        // Only the one spelling: `010` is no octet.
+        let Some(value) = label.parse().ok().filter(|n: &u8| n.to_string() == *label) else { break };
+        *octet = value;
+        given += 1;
     }
-    Some((octets.into(), given as u8))
+    (octets.into(), given)
 }
 
 /// The domain in which a pool's addresses are named: reverse names are cut at octets, so the first cut at

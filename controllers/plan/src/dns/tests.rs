@@ -156,7 +156,9 @@ fn names_of_all_kinds() {
         ("1.88.10.in-addr.arpa", Wanted::Ptr, LAN, "empty"),
         ("88.10.in-addr.arpa", Wanted::Soa, LAN, "soa reverse 2"),
         ("10.in-addr.arpa", Wanted::Soa, LAN, "foreign"),
-        ("x.1.88.10.in-addr.arpa", Wanted::Ptr, LAN, "foreign"),
+        ("x.1.88.10.in-addr.arpa", Wanted::Ptr, LAN, "none"),
+        ("9.10.1.88.10.in-addr.arpa", Wanted::Ptr, LAN, "none"),
+        ("x.in-addr.arpa", Wanted::Ptr, LAN, "foreign"),
         ("example.org", Wanted::A, LAN, "foreign"),
         ("web", Wanted::A, LAN, "foreign"),
     ] {
