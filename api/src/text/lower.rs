@@ -207,7 +207,8 @@ impl Twins {
             memory: one("mem_limit", mem_limit, "deploy.resources.limits.memory", high.memory)?,
             cpus: one("cpus", cpus, "deploy.resources.limits.cpus", high.cpus)?,
             pids: one("pids_limit", pids_limit, "deploy.resources.limits.pids", high.pids)?,
-            memory_reservation: low.memory,
+            // As in Swarm, what is set aside is the ledger's alone; Compose's own word tells the kernel too.
+            memory_reservation: mem_reservation,
             memory_swap: memswap_limit.map(|Scalar(size)| text::swap(&size)).transpose()?,
             cpu_shares,
         };
@@ -292,7 +293,10 @@ fn together(spec: &ServiceSpec) -> Result<()> {
     if let Some(swap) = limits.memory_swap {
         match limits.memory {
             None => {
-                return Err(Fault::on(["memswap_limit"], "`memswap_limit` needs a limit of memory beside it"));
+                return Err(Fault::on(
+                    ["memswap_limit"],
+                    "`memswap_limit` needs a limit of memory beside it",
+                ));
             }
             Some(memory) if swap >= 0 && swap.unsigned_abs() < memory.0 => {
                 let problem = format!(

@@ -173,7 +173,7 @@ pub(super) const ROWS: [Row; 160] = [
     honoured("platform", "what to pull, and a constraint on the host"),
     honoured("scale", "the same as `deploy.replicas`"),
     honoured("mem_limit", "the same as `deploy.resources.limits.memory`"),
-    honoured("mem_reservation", "the same as `deploy.resources.reservations.memory`"),
+    honoured("mem_reservation", "as `deploy.resources.reservations.memory`; the kernel is told too"),
     honoured("memswap_limit", "memory and swap together; -1: no limit"),
     honoured("pids_limit", "the same as `deploy.resources.limits.pids`"),
     honoured("cpus", "the same as `deploy.resources.limits.cpus`"),

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 
 use crate::name::ObjectName;
@@ -31,6 +31,7 @@ pub(crate) struct Service {
     /// The image's reference.
     pub image: String,
     /// When the registry is asked for the image.
+    #[schemars(schema_with = "pull_policy")]
     pub pull_policy: Option<PullPolicy>,
     /// `os/arch[/variant]`: what to pull, and a constraint on the host.
     pub platform: Option<String>,
@@ -133,7 +134,7 @@ pub(crate) struct Service {
     pub scale: Option<u32>,
     /// The same as `deploy.resources.limits.memory`.
     pub mem_limit: Option<Bytes>,
-    /// The same as `deploy.resources.reservations.memory`.
+    /// As `deploy.resources.reservations.memory`; the kernel is told too.
     pub mem_reservation: Option<Bytes>,
     /// Memory and swap together; -1: no limit.
     pub memswap_limit: Option<Scalar>,
@@ -149,4 +150,9 @@ pub(crate) struct Service {
     pub endpoints_policy: Option<EndpointsPolicy>,
     /// How many copies, where, and how they are exchanged.
     pub deploy: Option<Deploy>,
+}
+
+/// With the other name that Compose has for one of them.
+fn pull_policy(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"enum": ["always", "missing", "if_not_present", "never", null]})
 }

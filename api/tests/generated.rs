@@ -1,0 +1,43 @@
+//! What is generated from the code is what is committed: schemas and the tables of the documentation.
+//! `hack/schema` writes both anew.
+
+use std::path::{Path, PathBuf};
+
+use evenkeel_api::meta::Kind;
+use evenkeel_api::text::{keys, schema, schema_of_all};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// Compares a file with what it must be, or writes it when asked to.
+fn same(path: &str, wanted: &str) {
+    let file = root().join(path);
+    if std::env::var_os("EVENKEEL_UPDATE_SCHEMAS").is_some() {
+        std::fs::write(&file, wanted).unwrap();
+    }
+    let found = std::fs::read_to_string(&file).unwrap_or_default();
+    assert!(found == wanted, "{path} is not what the code says; run hack/schema and commit it");
+}
+
+#[test]
+fn schemas() {
+    for kind in Kind::ALL {
+        let text = serde_json::to_string_pretty(&schema(kind)).unwrap() + "\n";
+        same(&format!("api/schemas/{}.json", kind.to_string().to_lowercase()), &text);
+    }
+    same("api/schemas/evenkeel.json", &(serde_json::to_string_pretty(&schema_of_all()).unwrap() + "\n"));
+}
+
+#[test]
+fn schemas_of_the_documentation() {
+    let path = "docs/documents.md";
+    let text = std::fs::read_to_string(root().join(path)).unwrap();
+    let wanted = Kind::ALL.into_iter().fold(text, |text, kind| {
+        let (begin, end) = (format!("<!-- keys of {kind} -->\n"), "<!-- end of keys -->");
+        let (before, after) = text.split_once(&begin).expect("every kind has a table");
+        let (_, after) = after.split_once(end).expect("a table has an end");
+        format!("{before}{begin}{}{end}{after}", keys::markdown(kind))
+    });
+    same(path, &wanted);
+}
