@@ -10,7 +10,7 @@ use evenkeel_api::record::{CheckState, Desired, Health, InstanceState, Timestamp
 use serde::{Deserialize, Serialize};
 
 use super::target::{Question, question};
-use super::verdict::{Answer, Judge};
+use super::verdict::{Answer, Judge, Outcome};
 
 /// The shortest time between two questions of one check, whatever it says.
 const AT_MOST_EVERY: Duration = Duration::from_millis(50);
@@ -153,7 +153,7 @@ impl Board {
         })
     }
 
-    /// Hear the answer to a question. `random` spreads the next one.
+    /// Hear what became of a question. `random` spreads the next one.
     pub fn hear(
         &mut self,
         job: &Job,
@@ -166,14 +166,17 @@ impl Board {
         // An answer about an earlier run, or to an earlier form of the check, says nothing of this one.
         let entry = self.entries.get_mut(&place).filter(|entry| entry.generation == job.generation)?;
         let age = job.asked.saturating_sub(entry.began);
-        let said = entry.judge.hear(&entry.check.spec, age, answer.pass);
+        let said = match answer.outcome {
+            Outcome::Unasked => None,
+            outcome => entry.judge.hear(&entry.check.spec, age, outcome == Outcome::Pass),
+        };
         let due = entry.following(&place, job.asked, random).max(now);
         entry.due = Some(due);
         self.queue.insert((due, place.clone()));
         match said {
             Some(verdict) => self.tell(&place, verdict, answer.evidence, wall),
             // The first failure of a copy that starts is told, for whoever waits for it.
-            None if !answer.pass => self.tell_if_silent(&place, answer.evidence, wall),
+            None if answer.outcome != Outcome::Pass => self.tell_if_silent(&place, answer.evidence, wall),
             None => None,
         }
     }
@@ -216,7 +219,7 @@ impl Board {
     /// Tell of a copy that cannot be asked, if nothing is known of it.
     fn excuse(&mut self, place: &Place, wall: Timestamp) -> Option<Transition> {
         let why = self.entries.get(place)?.question.as_ref().err()?.clone();
-        self.tell_if_silent(place, Answer::new(false, &why).evidence, wall)
+        self.tell_if_silent(place, Answer::unasked(&why).evidence, wall)
     }
 
     fn tell_if_silent(&mut self, place: &Place, evidence: String, wall: Timestamp) -> Option<Transition> {

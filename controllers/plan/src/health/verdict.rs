@@ -8,20 +8,46 @@ use evenkeel_api::record::Verdict;
 /// The longest evidence that is kept, in characters.
 pub const EVIDENCE: usize = 200;
 
+/// What became of a question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The copy answered well.
+    Pass,
+    /// It answered badly, or not at all.
+    Fail,
+    /// It was not asked, for a reason that is not the copy's: that says nothing about it.
+    Unasked,
+}
+
 /// One answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
-    /// It passed.
-    pub pass: bool,
+    /// What became of the question.
+    pub outcome: Outcome,
     /// What was seen, for people: `200 OK`, `connection refused`.
     pub evidence: String,
 }
 
 impl Answer {
     /// An answer with evidence that fits in a record: one line of at most [`EVIDENCE`] characters.
-    pub fn new(pass: bool, evidence: &str) -> Self {
+    pub fn new(outcome: Outcome, evidence: &str) -> Self {
         let line = evidence.trim().chars().map(|c| if c.is_control() { ' ' } else { c });
-        Self { pass, evidence: line.take(EVIDENCE).collect() }
+        Self { outcome, evidence: line.take(EVIDENCE).collect() }
+    }
+
+    /// A pass.
+    pub fn pass(evidence: &str) -> Self {
+        Self::new(Outcome::Pass, evidence)
+    }
+
+    /// A failure.
+    pub fn fail(evidence: &str) -> Self {
+        Self::new(Outcome::Fail, evidence)
+    }
+
+    /// A question that was not asked.
+    pub fn unasked(evidence: &str) -> Self {
+        Self::new(Outcome::Unasked, evidence)
     }
 }
 
@@ -173,7 +199,7 @@ mod tests {
 
     #[test]
     fn evidence_is_one_short_line() {
-        let answer = Answer::new(false, &format!("a\r\nb{}", "x".repeat(500)));
+        let answer = Answer::fail(&format!("a\r\nb{}", "x".repeat(500)));
         assert!(answer.evidence.starts_with("a  bx"));
         assert_eq!(answer.evidence.chars().count(), EVIDENCE);
     }

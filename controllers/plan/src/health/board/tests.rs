@@ -60,7 +60,7 @@ impl World {
         let waited = self.board.next().unwrap().saturating_sub(self.now);
         self.now += waited;
         let job = self.board.take(self.now).unwrap();
-        let answer = Answer::new(pass, if pass { "open" } else { "refused" });
+        let answer = if pass { Answer::pass("open") } else { Answer::fail("refused") };
         (waited, self.board.hear(&job, answer, self.now, self.wall(), 512))
     }
 
@@ -147,7 +147,7 @@ fn answers_to_what_is_no_more_are_not_heard() {
     let mut world = World::new();
     let job = world.board.take(world.now).unwrap();
     world.set(running(2));
-    assert_eq!(world.board.hear(&job, Answer::new(true, "open"), world.now, world.wall(), 0), None);
+    assert_eq!(world.board.hear(&job, Answer::pass("open"), world.now, world.wall(), 0), None);
     assert_eq!(world.state(), None);
     assert_eq!(world.board.take(world.now).map(|job| job.instance.to_string()), Some(ID.to_owned()));
 }
@@ -188,4 +188,17 @@ fn checks_of_other_services_and_namespaces_do_not_ask_and_a_removed_one_is_forgo
     world.update();
     assert_eq!((world.board.next(), world.state()), (None, None));
     assert!(world.board.health().is_empty());
+}
+
+#[test]
+fn a_question_that_was_not_asked_says_nothing() {
+    let mut world = World::new();
+    world.answer(true);
+    for _ in 0..5 {
+        world.now = world.board.next().unwrap();
+        let job = world.board.take(world.now).unwrap();
+        let unasked = Answer::unasked("the engine is away");
+        assert_eq!(world.board.hear(&job, unasked, world.now, world.wall(), 0), None);
+    }
+    assert_eq!(world.state(), Some((Verdict::Healthy, 5, "open")));
 }
