@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use evenkeel_api::meta::{Metadata, ObjectRef};
 use evenkeel_api::name::NetworkName;
-use evenkeel_api::network::{Cidr, NetworkSpec};
+use evenkeel_api::network::NetworkSpec;
 use evenkeel_api::record::Accepted;
 use evenkeel_api::text::{DocumentSpec, Origin, parse_document_bytes};
 
@@ -18,14 +18,6 @@ pub struct Document {
     /// When it was made.
     pub create_revision: i64,
 }
-
-/// What belongs to no network of ours, whoever asks.
-const RESERVED: [(&str, &str); 4] = [
-    ("0.0.0.0/8", "means «this host»"),
-    ("127.0.0.0/8", "is every host's own"),
-    ("169.254.0.0/16", "is for link-local addresses"),
-    ("224.0.0.0/3", "is for multicast and reserved"),
-];
 
 /// Reads a document, and holds it against what is accepted already.
 ///
@@ -41,7 +33,6 @@ pub fn admit(
     let DocumentSpec::Network(spec) = parsed.spec else {
         return Err(format!("this is a {}, not a Network", parsed.object.kind()));
     };
-    sound(&spec)?;
     if let Some(before) = accepted.get(name) {
         unchanged(&before.spec, &spec)?;
     }
@@ -67,32 +58,6 @@ fn named(name: &NetworkName, mut metadata: Metadata) -> Metadata {
     metadata
 }
 
-/// What is wrong with a spec by itself.
-fn sound(spec: &NetworkSpec) -> Result<(), String> {
-    let pools: Vec<Cidr> = spec.pools().collect();
-    if pools.is_empty() {
-        return Err("spec.ipam.config has no pool: give it one, like {subnet: 10.88.0.0/16}".to_owned());
-    }
-    let part = spec.host_prefix_length();
-    if !(16..=28).contains(&part) {
-        return Err(format!("spec.ipam.host_prefix_length is {part}; 16 to 28 can be used"));
-    }
-    for (n, pool) in pools.iter().enumerate() {
-        if pool.prefix() > part {
-            return Err(format!("pool {pool} is smaller than a host's part of it (/{part})"));
-        }
-        for (range, why) in RESERVED {
-            if range.parse::<Cidr>().is_ok_and(|range| range.overlaps(pool)) {
-                return Err(format!("pool {pool} overlaps {range}, which {why}"));
-            }
-        }
-        if let Some(other) = pools[..n].iter().find(|other| other.overlaps(pool)) {
-            return Err(format!("pool {pool} overlaps pool {other} of the same network"));
-        }
-    }
-    Ok(())
-}
-
 /// Hosts have parts of the pools and containers have addresses: pools can be appended, nothing else.
 fn unchanged(before: &NetworkSpec, after: &NetworkSpec) -> Result<(), String> {
     let advice = "delete the network and make it anew, or give the new pools another network";
@@ -105,13 +70,17 @@ fn unchanged(before: &NetworkSpec, after: &NetworkSpec) -> Result<(), String> {
                     "pool {pool} cannot become {other}: pools can only be appended; {advice}"
                 ));
             }
-            None => return Err(format!("pool {pool} cannot be removed: pools can only be appended; {advice}")),
+            None => {
+                return Err(format!("pool {pool} cannot be removed: pools can only be appended; {advice}"));
+            }
         }
     }
     let (old, new) = (before.host_prefix_length(), after.host_prefix_length());
     if old == new {
         Ok(())
     } else {
-        Err(format!("host_prefix_length cannot change from {old} to {new}: hosts have their parts already; {advice}"))
+        Err(format!(
+            "host_prefix_length cannot change from {old} to {new}: hosts have their parts already; {advice}"
+        ))
     }
 }

@@ -37,7 +37,9 @@ pub fn overlap(
         }
         for (address, prefix) in &link.addresses {
             if let Some(pool) = hit(&Cidr::new(*address, *prefix)) {
-                return Some(format!("pool {pool} overlaps the host's own address {address}/{prefix} on {name}"));
+                return Some(format!(
+                    "pool {pool} overlaps the host's own address {address}/{prefix} on {name}"
+                ));
             }
         }
     }
@@ -70,10 +72,16 @@ pub fn name_taken(
             Some(uid) => format!("belongs to another evenkeel cluster ({uid})"),
             None => "was not made by evenkeel".to_owned(),
         };
-        return Some(format!("Network {network} needs Docker network {}, and the one of that name here {what}", make.name));
+        return Some(format!(
+            "Network {network} needs Docker network {}, and the one of that name here {what}",
+            make.name
+        ));
     }
     if let Some(other) = engine.iter().find(|n| n.bridge.as_deref() == Some(&make.bridge)) {
-        return Some(format!("Network {network} needs the bridge {}, which Docker network {} has", make.bridge, other.name));
+        return Some(format!(
+            "Network {network} needs the bridge {}, which Docker network {} has",
+            make.bridge, other.name
+        ));
     }
     // A bridge that the engine does not know may be one of ours from before its memory was lost: it
     // carries our address or none, and the engine adopts it.
@@ -81,6 +89,9 @@ pub fn name_taken(
     let adoptable =
         link.bridge && link.addresses.iter().all(|(a, p)| (*a, *p) == (make.gateway, make.pool.prefix()));
     (!adoptable).then(|| {
-        format!("Network {network} needs the device name {}, which something else on this host has", make.bridge)
+        format!(
+            "Network {network} needs the device name {}, which something else on this host has",
+            make.bridge
+        )
     })
 }

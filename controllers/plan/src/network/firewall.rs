@@ -123,7 +123,8 @@ fn sets(out: &mut String, rules: &Rules) {
     set(out, "pools", "ipv4_addr", "flags interval; ", pools);
     set(out, "parts", "ipv4_addr", "flags interval; ", collapse(members.iter().map(|m| m.part)));
     set(out, "guarded", "ipv4_addr", "", &rules.guarded);
-    let (all, some): (Vec<&Published>, Vec<&Published>) = rules.published.iter().partition(|p| p.address.is_unspecified());
+    let (all, some): (Vec<&Published>, Vec<&Published>) =
+        rules.published.iter().partition(|p| p.address.is_unspecified());
     let all = all.iter().map(|p| format!("{} . {}", p.protocol.as_str(), p.port));
     set(out, "published_all", "inet_proto . inet_service", "", all);
     let some = some.iter().map(|p| format!("{} . {} . {}", p.address, p.protocol.as_str(), p.port));
@@ -151,7 +152,8 @@ fn list(ranges: &[Cidr]) -> String {
 }
 
 fn forward(out: &mut String, rules: &Rules) {
-    let _ = writeln!(out, "  chain forward {{\n    type filter hook forward priority {PRIORITY}; policy accept;");
+    let _ =
+        writeln!(out, "  chain forward {{\n    type filter hook forward priority {PRIORITY}; policy accept;");
     // Spoofed sources first: «established» must not save them.
     for member in &rules.members {
         let _ = writeln!(out, "    iifname \"{}\" ip saddr != {} counter drop", member.bridge, member.part);

@@ -168,11 +168,8 @@ fn here(
         };
         here.insert(name.clone(), Here { make, member, part, conflict: None });
     }
-    let mut ours: Vec<String> = here
-        .values()
-        .filter(|h| is_up(view.fabric, &h.make))
-        .map(|h| h.make.bridge.clone())
-        .collect();
+    // A foreign device by such a name is found by its name.
+    let mut ours: Vec<String> = here.values().map(|h| h.make.bridge.clone()).collect();
     ours.extend(standing.values().filter_map(|s| s.found.bridge.clone()));
     let ours: Vec<&str> = ours.iter().map(String::as_str).collect();
     for (name, here) in &mut here {
@@ -426,9 +423,13 @@ fn blocked(view: &View<'_>, here: &Here, standing: Option<&Standing<'_>>) -> Str
     match (view.engine, standing) {
         (None, _) => "the Docker engine does not answer".to_owned(),
         (Some(_), Some(s)) if is_same(s.found, &here.make) => {
-            format!("Docker network {name} is there, but its bridge {bridge} with {gateway} is not: restart the engine")
+            format!(
+                "Docker network {name} is there, but its bridge {bridge} with {gateway} is not: restart the engine"
+            )
         }
-        _ => format!("Docker network {name} stands with other addresses, and nothing is removed while the store is not trusted"),
+        _ => format!(
+            "Docker network {name} stands with other addresses, and nothing is removed while the store is not trusted"
+        ),
     }
 }
 

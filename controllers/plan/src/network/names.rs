@@ -20,11 +20,16 @@ pub fn engine_name(network: &NetworkName) -> String {
 /// The bridge device of a network: its engine name where that fits, else a digest of it.
 pub fn bridge_name(network: &NetworkName) -> String {
     let name = engine_name(network);
-    if name.len() <= DEVICE_NAME { name } else { format!("ek-{:012x}", digest(network.as_str()) & 0xffff_ffff_ffff) }
+    if name.len() <= DEVICE_NAME {
+        name
+    } else {
+        format!("ek-{:012x}", digest(network.as_str()) & 0xffff_ffff_ffff)
+    }
 }
 
 /// A short digest that is the same for every build (FNV-1a): it lasts in device names and rule marks, for
 /// which the standard library's hasher gives no promise.
 pub fn digest(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    text.bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }

@@ -46,9 +46,9 @@ pub fn parts(
     // A part that is released now is not given away in the same breath: its old owner may still route it.
     let taken: BTreeSet<Cidr> = owned.values().copied().collect();
     let mut free = usable(spec).filter(|part| !taken.contains(part));
-    let asking = hosts
-        .iter()
-        .filter(|host| !owned.contains_key(*host) && facts.contains_key(*host) && !conflicts.contains_key(host));
+    let asking = hosts.iter().filter(|host| {
+        !owned.contains_key(*host) && facts.contains_key(*host) && !conflicts.contains_key(host)
+    });
     for host in asking {
         match free.next() {
             Some(part) => {
@@ -86,8 +86,7 @@ fn conflict(spec: &NetworkSpec, host: &HostName, facts: &Facts) -> Option<String
 pub fn overlapping<'a>(
     owned: &'a BTreeMap<NetworkName, BTreeMap<HostName, Cidr>>,
 ) -> Option<(&'a HostName, &'a HostName, Cidr)> {
-    let all: Vec<(&HostName, Cidr)> =
-        owned.values().flatten().map(|(host, part)| (host, *part)).collect();
+    let all: Vec<(&HostName, Cidr)> = owned.values().flatten().map(|(host, part)| (host, *part)).collect();
     all.iter().enumerate().find_map(|(n, (host, part))| {
         all[..n].iter().find(|(_, p)| p.overlaps(part)).map(|(other, _)| (*other, *host, *part))
     })

@@ -1,0 +1,157 @@
+//! A host's network in memory: what the kernel would show after each action.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use evenkeel_api::network::Cidr;
+use evenkeel_plan::network::state::{Chain, FabricAction, FabricState, ForeignRoute, Jump, Link, Table};
+use tokio::sync::watch;
+
+use crate::fabric::{Fabric, FabricError, Wakes};
+
+/// The kernel's default, in milliseconds.
+const PROXY_DELAY: u64 = 800;
+
+/// The twin of [`crate::LinuxFabric`]. Clones share one host.
+#[derive(Debug, Clone)]
+pub struct FakeFabric {
+    state: Arc<Mutex<FabricState>>,
+    changed: Arc<watch::Sender<u64>>,
+}
+
+impl Default for FakeFabric {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl FakeFabric {
+    /// A host with an engine's chains, and nothing else.
+    pub fn new() -> Self {
+        let mut state = FabricState::default();
+        state.engine.present = true;
+        state.engine.forward.first = true;
+        state.engine.raw.first = true;
+        Self { state: Arc::new(Mutex::new(state)), changed: Arc::new(watch::channel(0).0) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, FabricState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Change anything, as a person or a reboot would; wakes whoever listens.
+    pub fn edit(&self, change: impl FnOnce(&mut FabricState)) {
+        change(&mut self.lock());
+        self.changed.send_modify(|n| *n += 1);
+    }
+
+    /// A device with an address, and the route that the kernel makes for it.
+    pub fn add_link(&self, name: &str, bridge: bool, address: Ipv4Addr, prefix: u8) {
+        self.edit(|state| {
+            let addresses = [(address, prefix)].into();
+            state.links.insert(
+                name.to_owned(),
+                Link { bridge, addresses, proxy_arp: false, proxy_delay: PROXY_DELAY },
+            );
+            let to = Cidr::new(address, prefix);
+            state.foreign.push(ForeignRoute { to, link: name.to_owned() });
+        });
+    }
+
+    /// Remove a device, with its routes and those of ours that have its address as source.
+    pub fn remove_link(&self, name: &str) {
+        self.edit(|state| {
+            let Some(link) = state.links.remove(name) else { return };
+            state.foreign.retain(|route| route.link != name);
+            let gone: BTreeMap<Ipv4Addr, u8> = link.addresses.into_iter().collect();
+            state.routes.retain(|route| !gone.contains_key(&route.src));
+        });
+    }
+
+    /// `nft flush ruleset`.
+    pub fn flush(&self) {
+        self.edit(|state| {
+            state.table = None;
+            state.engine = evenkeel_plan::network::state::EngineRules {
+                forward: evenkeel_plan::network::state::Accepts { first: true, ..Default::default() },
+                raw: evenkeel_plan::network::state::Accepts { first: true, ..Default::default() },
+                ..Default::default()
+            };
+        });
+    }
+
+    /// How it is now.
+    pub fn state(&self) -> FabricState {
+        self.lock().clone()
+    }
+
+    fn change(state: &mut FabricState, action: &FabricAction) -> Result<(), FabricError> {
+        let refuse = |what: String, why: &str| FabricError::Kernel { what, why: why.to_owned() };
+        match action {
+            FabricAction::LoadTable { mark, .. } => {
+                state.table = Some(Table { mark: mark.clone(), intact: true });
+            }
+            FabricAction::DropTable => state.table = None,
+            FabricAction::Accept { chain, pairs } => {
+                let accepts = match chain {
+                    Chain::Forward => &mut state.engine.forward,
+                    Chain::Raw => &mut state.engine.raw,
+                };
+                accepts.pairs.clone_from(pairs);
+                accepts.first = true;
+            }
+            FabricAction::Jump => state.engine.jump = Jump::Fine,
+            FabricAction::ProxyArp { bridge } | FabricAction::ProxyDelay { bridge } => {
+                let Some(link) = state.links.get_mut(bridge) else {
+                    return Err(refuse(format!("find device {bridge}"), "there is none"));
+                };
+                match action {
+                    FabricAction::ProxyArp { .. } => link.proxy_arp = true,
+                    _ => link.proxy_delay = 0,
+                }
+            }
+            FabricAction::PutRoute(route) => {
+                let mut addresses = state.links.values().flat_map(|link| &link.addresses);
+                if !addresses.any(|(address, _)| *address == route.src) {
+                    return Err(refuse(format!("put route {route}"), "Invalid argument (os error 22)"));
+                }
+                state.routes.retain(|other| other.to != route.to);
+                state.routes.insert(*route);
+            }
+            FabricAction::DropRoute(route) => state.routes.retain(|other| other.to != route.to),
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Fabric for FakeFabric {
+    async fn observe(&self) -> Result<FabricState, FabricError> {
+        Ok(self.state())
+    }
+
+    async fn apply(&self, action: &FabricAction) -> Result<(), FabricError> {
+        let result = Self::change(&mut self.lock(), action);
+        if result.is_ok() {
+            self.changed.send_modify(|n| *n += 1);
+        }
+        result
+    }
+
+    async fn changes(&self) -> Result<Box<dyn Wakes>, FabricError> {
+        Ok(Box::new(FakeWakes(self.changed.subscribe())))
+    }
+}
+
+struct FakeWakes(watch::Receiver<u64>);
+
+#[async_trait]
+impl Wakes for FakeWakes {
+    async fn next(&mut self) {
+        if self.0.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}

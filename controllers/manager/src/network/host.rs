@@ -1,0 +1,206 @@
+//! A host's part: what is accepted becomes bridges, routes and rules here.
+
+use std::time::Duration;
+
+use evenkeel_api::key::Controller;
+use evenkeel_api::meta::ObjectRef;
+use evenkeel_engine::Events;
+use evenkeel_fabric::{FabricError, Wakes};
+use evenkeel_plan::network::host::{HostPlan, Inputs, View, plan};
+use evenkeel_runtime::backoff::Backoff;
+use evenkeel_runtime::disk::Siblings;
+use evenkeel_runtime::mirror::{Changed, Mirror};
+use evenkeel_runtime::store::Store;
+use evenkeel_runtime::writer::{NewEvent, Trust, Writer};
+
+use super::execute::{Failures, execute};
+use super::keep::{Keep, State};
+use super::look::{Found, look};
+use super::{NetworkDeps, inputs, report};
+
+/// How often everything is looked at, if nothing wakes us: what no notification tells of is found by then.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
+/// Wakes come in bursts, one for each device and rule of a container that starts.
+const SETTLE: Duration = Duration::from_millis(100);
+/// At start the store gets this long; then the disk decides.
+const STORE_FIRST: Duration = Duration::from_secs(5);
+/// A plan that was done leaves nothing to do; what still differs after that many is for the next wake.
+const ROUNDS: usize = 3;
+
+/// Run for ever.
+pub(super) async fn run(deps: NetworkDeps, writer: Writer, keep: Keep) {
+    let mirror = Mirror::start(deps.store.clone(), inputs::prefixes(&deps.host));
+    let state = keep.load();
+    let siblings = Siblings::new(&deps.state_dir);
+    let mut host = Host { changed: mirror.subscribe(), mirror, siblings, deps, writer, keep, state, lost: false };
+    let _ = tokio::time::timeout(STORE_FIRST, host.mirror.synced()).await;
+    let mut wakes = host.deps.fabric.changes().await.map_err(|error| log_wakes(&error)).ok();
+    let mut events = None;
+    let mut backoff = Backoff::new(Duration::from_secs(1), LOOK_EVERY);
+    loop {
+        if events.is_none() {
+            events = host.deps.engine.events().await.ok();
+        }
+        let pause = if host.pass().await {
+            backoff.reset();
+            LOOK_EVERY
+        } else {
+            backoff.next(host.deps.env.random())
+        };
+        host.wait(&mut wakes, &mut events, pause).await;
+    }
+}
+
+fn log_wakes(error: &FabricError) {
+    tracing::warn!(error = error as &dyn std::error::Error, "the kernel tells no changes; looking every 30 s");
+}
+
+struct Host {
+    deps: NetworkDeps,
+    mirror: Mirror,
+    changed: Changed,
+    siblings: Siblings,
+    writer: Writer,
+    keep: Keep,
+    state: State,
+    /// The engine's own rules were gone at the last look.
+    lost: bool,
+}
+
+impl Host {
+    /// Validate, observe, plan, execute, report. Whether nothing failed.
+    async fn pass(&mut self) -> bool {
+        let may_remove = self.validate();
+        if self.state.inputs.cluster.is_empty() {
+            return true;
+        }
+        let mut failures = Failures::default();
+        for round in 1..=ROUNDS {
+            let found = match look(&self.deps, &self.siblings).await {
+                Ok(found) => found,
+                Err(error) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "the host's network cannot be read");
+                    return false;
+                }
+            };
+            let plan = self.plan(&found, may_remove);
+            let done = plan.steps.is_empty() || !failures.is_empty() || round == ROUNDS;
+            if done {
+                return self.report(&plan, &failures).await && failures.is_empty();
+            }
+            failures = execute(&self.deps, &plan.steps).await;
+        }
+        false
+    }
+
+    /// What the store says counts only while it is read in full and believed; else what it said last does.
+    /// Gives whether something may be removed on its word.
+    fn validate(&mut self) -> bool {
+        let trusted = self.writer.trust() == Trust::Trusted && self.mirror.is_synced();
+        let Some(inputs) = trusted.then(|| inputs::read(&self.mirror)).flatten() else { return false };
+        let known = &self.state.inputs.cluster;
+        if !known.is_empty() && *known != inputs.cluster {
+            let why = format!("this host's networks belong to cluster {known}, and the store is of {}", inputs.cluster);
+            self.deps.store.witness().distrust(why);
+            return false;
+        }
+        self.state.inputs = inputs;
+        true
+    }
+
+    fn plan(&self, found: &Found, may_remove: bool) -> HostPlan {
+        let inputs: &Inputs = &self.state.inputs;
+        plan(
+            inputs,
+            &View {
+                host: &self.deps.host,
+                etcd: &self.deps.etcd,
+                published: &found.published,
+                fabric: &found.fabric,
+                engine: found.engine.as_deref(),
+                may_remove,
+            },
+        )
+    }
+
+    /// To siblings and the next boot by disk, to all by the store. Whether the store took it, or is away.
+    async fn report(&mut self, plan: &HostPlan, failures: &Failures) -> bool {
+        self.state.local = plan.local.clone();
+        self.keep.save(&self.state);
+        self.keep.save_boot(&plan.boot);
+        self.tell_of_firewall(plan);
+        if !self.mirror.is_synced() {
+            return true;
+        }
+        let wanted = report::reports_of(plan, failures);
+        let inputs = &self.state.inputs;
+        match report::put(&self.writer, &self.mirror, &self.deps.host, inputs, &wanted).await {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the store did not take the reports");
+                false
+            }
+        }
+    }
+
+    fn tell_of_firewall(&mut self, plan: &HostPlan) {
+        let newly = plan.engine_firewall_lost && !self.lost;
+        self.lost = plan.engine_firewall_lost;
+        if newly {
+            self.writer.event(NewEvent {
+                object: ObjectRef::Host(self.deps.host.clone()),
+                instance: None,
+                warning: true,
+                reason: "EngineFirewallLost".to_owned(),
+                message: "Docker's own firewall rules are gone; restart the engine to get published ports back"
+                    .to_owned(),
+            });
+        }
+    }
+
+    /// Until something may have changed. Why we wake is of no matter to the pass.
+    async fn wait(
+        &mut self,
+        wakes: &mut Option<Box<dyn Wakes>>,
+        events: &mut Option<Box<dyn Events>>,
+        pause: Duration,
+    ) {
+        let kernel = async {
+            match wakes {
+                Some(wakes) => wakes.next().await,
+                None => std::future::pending().await,
+            }
+        };
+        let why = tokio::select! { biased;
+            _ = self.changed.next() => "store",
+            () = instances(&mut self.siblings) => "instances",
+            () = kernel => "kernel",
+            over = engine(events) => {
+                if over {
+                    *events = None;
+                }
+                "engine"
+            }
+            () = tokio::time::sleep(pause) => "time",
+        };
+        tracing::debug!(why, "woken");
+        tokio::time::sleep(SETTLE).await;
+    }
+}
+
+/// Until the instance controller's file changes: our own changes are no news.
+async fn instances(siblings: &mut Siblings) {
+    while siblings.changed().await != Controller::Instance {}
+}
+
+/// Until the engine tells of networks or of itself; whether its stream is over.
+async fn engine(events: &mut Option<Box<dyn Events>>) -> bool {
+    let Some(stream) = events else { return std::future::pending().await };
+    while let Some(event) = stream.next().await {
+        let attached = matches!(event.action.as_str(), "connect" | "disconnect");
+        if event.kind == "daemon" || (event.kind == "network" && !attached) {
+            return false;
+        }
+    }
+    true
+}
