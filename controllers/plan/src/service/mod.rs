@@ -1,1 +1,37 @@
-//! What the service leader decides.
+//! How copies of services live: admission, placement, rollout, failover, endpoints, status.
+//!
+//! [`Memory::observe`] and [`Memory::observe_service`] take note of what is, and since when;
+//! [`plan_service`], [`plan_host`] and [`plan_brakes`] say what to write. Each plan is one consistent batch;
+//! where it says `more`, the next follows when it is done.
+
+mod admit;
+mod batch;
+mod deletions;
+mod draft;
+mod endpoints;
+mod failover;
+mod filter;
+mod ledger;
+mod memory;
+mod model;
+mod place;
+mod plan;
+mod ready;
+mod remove;
+mod rollout;
+mod slots;
+mod status;
+mod world;
+
+#[cfg(test)]
+mod tests;
+
+pub use batch::{Batch, Happening, MAX_BATCH, Plan, StatusWrite, Write};
+pub use failover::{BRAKE_WINDOW, SUSPICION};
+pub use filter::{Refusal, Refusals};
+pub use ledger::Ledger;
+pub use memory::{Memory, ServiceMemory};
+pub use model::{GuardBroken, Model};
+pub use place::Places;
+pub use plan::{accepted_of, plan_brakes, plan_host, plan_service};
+pub use world::{At, Check, Copy, Document, Host, Network, Parsed, Service, World};

@@ -1,0 +1,411 @@
+//! A plan in the making: the service as it will be after the batch, and the moves that lead there. Every
+//! move keeps the batch consistent and within its size.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use evenkeel_api::host::Availability;
+use evenkeel_api::key::Key;
+use evenkeel_api::meta::ObjectRef;
+use evenkeel_api::name::{HostName, InstanceId, ServiceId, Slot, TemplateRef};
+use evenkeel_api::record::{Accepted, Desired, Instance, InstanceState, Observed, Rollout};
+use evenkeel_api::service::{Mode, ServiceSpec, Template};
+
+use super::batch::{Happening, MAX_BATCH, Plan};
+use super::failover::{Presence, presence};
+use super::filter::{Leave, Refusals, volume_homes};
+use super::ledger::{Ledger, charge_of};
+use super::memory::{Memory, ServiceMemory};
+use super::place::{Only, Places};
+use super::ready;
+use super::world::{Service, World};
+
+/// Writes of a batch that are kept for the service's own records.
+const OVERHEAD: usize = 6;
+
+/// A copy as it will be.
+#[derive(Debug, Clone)]
+pub(crate) struct Held<'a> {
+    pub host: HostName,
+    pub slot: Slot,
+    pub template: i64,
+    pub desired: Desired,
+    pub cause: String,
+    /// The revision of its record; 0: made by this plan.
+    pub revision: i64,
+    pub observed: Option<&'a Observed>,
+    /// Ready, as far as the copy itself is concerned.
+    pub ready: bool,
+    pub presence: Presence,
+    /// Its host shall be emptied.
+    pub host_drains: bool,
+    /// Changed by this plan.
+    pub touched: bool,
+}
+
+impl Held<'_> {
+    /// It serves: ready, on a host that is there.
+    pub(crate) fn available(&self) -> bool {
+        self.ready && self.presence == Presence::Present
+    }
+
+    pub(crate) fn runs(&self) -> bool {
+        self.observed.is_some_and(ready::runs)
+    }
+
+    /// Nothing of it will come back: its host is given up or taken out of the cluster.
+    pub(crate) fn is_forsaken(&self) -> bool {
+        matches!(self.presence, Presence::Lost | Presence::Removed)
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        self.observed.is_some_and(|observed| matches!(observed.state, InstanceState::Failed { .. }))
+    }
+
+    pub(crate) fn has_stopped(&self) -> bool {
+        self.observed.is_some_and(|observed| matches!(observed.state, InstanceState::Stopped { .. }))
+    }
+}
+
+/// A plan in the making.
+pub(crate) struct Draft<'a> {
+    pub world: &'a World,
+    pub id: &'a ServiceId,
+    pub service: &'a Service,
+    pub accepted: &'a Accepted<ServiceSpec>,
+    pub all: &'a Memory,
+    pub memory: Option<&'a ServiceMemory>,
+    pub ledger: &'a mut Ledger,
+    pub now: Duration,
+    pub rollout: Rollout,
+    pub copies: BTreeMap<InstanceId, Held<'a>>,
+    pub gone: BTreeMap<InstanceId, Held<'a>>,
+    pub plan: Plan,
+    /// Slots without a copy that cannot have one now, and why.
+    pub pending: BTreeMap<Slot, String>,
+    /// What a person should know of the rollout's pace.
+    pub notes: BTreeSet<String>,
+    /// The slots that shall have a copy.
+    pub wanted: Vec<Slot>,
+    live: BTreeMap<Slot, Vec<InstanceId>>,
+    places: BTreeMap<i64, Places<'a>>,
+    room: usize,
+    numbered: bool,
+}
+
+impl<'a> Draft<'a> {
+    pub(crate) fn new(
+        world: &'a World,
+        (id, service): (&'a ServiceId, &'a Service),
+        accepted: &'a Accepted<ServiceSpec>,
+        all: &'a Memory,
+        ledger: &'a mut Ledger,
+        now: Duration,
+    ) -> Self {
+        let memory = all.service(id);
+        let mut rollout = service.rollout.as_ref().map(|rollout| rollout.value.clone()).unwrap_or_default();
+        rollout.seq = rollout.seq.max(u64::try_from(accepted.create_revision).unwrap_or(0));
+        let mut draft = Self {
+            world,
+            id,
+            service,
+            accepted,
+            all,
+            memory,
+            ledger,
+            now,
+            rollout,
+            copies: BTreeMap::new(),
+            gone: BTreeMap::new(),
+            plan: Plan::default(),
+            pending: BTreeMap::new(),
+            notes: BTreeSet::new(),
+            wanted: Vec::new(),
+            live: BTreeMap::new(),
+            places: BTreeMap::new(),
+            room: MAX_BATCH - OVERHEAD,
+            numbered: false,
+        };
+        draft.read_copies();
+        draft
+    }
+
+    fn read_copies(&mut self) {
+        let lost_after = self.accepted.spec.lost_after();
+        let mut hosts: BTreeMap<&HostName, (Presence, bool)> = BTreeMap::new();
+        for (id, copy) in &self.service.copies {
+            let Some(record) = &copy.record else { continue };
+            let (presence, host_drains) = match hosts.get(&copy.host) {
+                Some(known) => *known,
+                None => {
+                    let (presence, wake) = presence(self.world, self.all, &copy.host, lost_after, self.now);
+                    if let Some(wake) = wake {
+                        self.plan.wake(wake);
+                    }
+                    let host = self.world.hosts.get(&copy.host);
+                    let availability = host.and_then(super::world::Host::availability);
+                    let drains = matches!(availability, None | Some(Availability::Drain));
+                    hosts.insert(&copy.host, (presence, drains));
+                    (presence, drains)
+                }
+            };
+            let held = Held {
+                host: copy.host.clone(),
+                slot: record.value.slot.clone(),
+                template: record.value.template.revision,
+                desired: record.value.desired,
+                cause: record.value.cause.clone(),
+                revision: record.mod_revision,
+                observed: copy.observed.as_ref(),
+                ready: self.memory.is_some_and(|memory| memory.ready_since(id).is_some()),
+                presence,
+                host_drains,
+                touched: false,
+            };
+            if held.desired == Desired::Run {
+                self.live.entry(held.slot.clone()).or_default().push(id.clone());
+            }
+            self.copies.insert(id.clone(), held);
+        }
+        for live in self.live.values_mut() {
+            live.sort_by_key(|id| id.seq);
+        }
+    }
+
+    /// The spec that holds.
+    pub(crate) fn spec(&self) -> &'a ServiceSpec {
+        &self.accepted.spec
+    }
+
+    /// A template, also one that this very plan brings.
+    pub(crate) fn template(&self, number: i64) -> Option<&'a Template> {
+        match self.accepted.template {
+            Some(newest) if newest == number => Some(&self.accepted.spec.template),
+            _ => self.service.template(number),
+        }
+    }
+
+    /// The newest template's number.
+    pub(crate) fn target(&self) -> i64 {
+        self.rollout.target.or(self.accepted.template).unwrap_or(self.accepted.source_revision)
+    }
+
+    /// Whether copies of `number` are what is wanted: of the target, or of one with the same content.
+    pub(crate) fn is_updated(&self, number: i64) -> bool {
+        let target = self.target();
+        number == target
+            || self.template(number).is_some_and(|template| Some(template) == self.template(target))
+    }
+
+    /// The copies of a slot that shall run, oldest first.
+    pub(crate) fn live(&self, slot: &Slot) -> Vec<InstanceId> {
+        self.live.get(slot).cloned().unwrap_or_default()
+    }
+
+    /// The slots with copies that shall run.
+    pub(crate) fn live_slots(&self) -> impl Iterator<Item = (&Slot, &Vec<InstanceId>)> {
+        self.live.iter()
+    }
+
+    fn no_longer_live(&mut self, id: &InstanceId) {
+        if let Some(live) = self.live.get_mut(&id.slot) {
+            live.retain(|other| other != id);
+            if live.is_empty() {
+                self.live.remove(&id.slot);
+            }
+        }
+    }
+
+    /// Whether `writes` more fit into the batch; if not, the rest is planned after it.
+    pub(crate) fn fits(&mut self, writes: usize) -> bool {
+        let fits = self.room >= writes;
+        if fits {
+            self.room -= writes;
+        } else {
+            self.plan.more = true;
+        }
+        fits
+    }
+
+    /// How many writes are left.
+    pub(crate) fn room(&self) -> usize {
+        self.room
+    }
+
+    /// Tell something.
+    pub(crate) fn tell(
+        &mut self,
+        instance: Option<&InstanceId>,
+        warning: bool,
+        reason: &'static str,
+        message: String,
+    ) {
+        let object = ObjectRef::Service(self.id.clone());
+        self.plan.events.push(Happening { object, instance: instance.cloned(), warning, reason, message });
+    }
+
+    /// Where a copy for `slot` of `template` could go, with the service as it will be so far.
+    pub(crate) fn pick(
+        &mut self,
+        slot: &Slot,
+        template: i64,
+        leave: Leave<'_>,
+    ) -> Result<HostName, Refusals> {
+        let Some(content) = self.template(template) else { return Err(Refusals::default()) };
+        let spec = self.spec();
+        let only = match slot_host(spec, slot) {
+            Some(host) => Only::Host(host),
+            None => match volume_homes(self.world, self.id, spec, &self.rollout.homes, slot) {
+                Some((volume, hosts)) => Only::Volume(volume, hosts),
+                None => Only::Any,
+            },
+        };
+        let places = self
+            .places
+            .entry(template)
+            .or_insert_with(|| Places::new(self.world, self.ledger, self.id, spec, content, self.memory));
+        places.pick(&only, leave)
+    }
+
+    /// Make a copy for `slot` on `host`. The caller made sure that it fits.
+    pub(crate) fn create(
+        &mut self,
+        slot: &Slot,
+        host: HostName,
+        template: i64,
+        cause: String,
+    ) -> Option<InstanceId> {
+        if !self.fits(1) {
+            return None;
+        }
+        // One number a batch: two copies of one batch differ in their slots, so ids stay unique, and the
+        // number never overtakes the store's revision, at which a namesake of later would begin.
+        if !self.numbered {
+            self.rollout.seq += 1;
+            self.numbered = true;
+        }
+        let id = InstanceId { service: self.id.clone(), slot: slot.clone(), seq: self.rollout.seq };
+        let charge =
+            charge_of(&host, self.world.hosts.get(&host), Some(self.spec()), self.template(template));
+        self.ledger.charge(&id, charge);
+        self.places.retain(|known, _| *known == template);
+        if let Some(places) = self.places.get_mut(&template) {
+            places.take(&id, &host);
+        }
+        if self.spec().volumes().next().is_some() {
+            self.rollout.homes.insert(slot.clone(), host.clone());
+        }
+        let held = Held {
+            host,
+            slot: slot.clone(),
+            template,
+            desired: Desired::Run,
+            cause,
+            revision: 0,
+            observed: None,
+            ready: false,
+            presence: Presence::Present,
+            host_drains: false,
+            touched: true,
+        };
+        self.live.entry(slot.clone()).or_default().push(id.clone());
+        self.copies.insert(id.clone(), held);
+        Some(id)
+    }
+
+    /// Send a copy on its way out: gently if it may be in the names. `false`: no room in this batch.
+    pub(crate) fn leave(&mut self, id: &InstanceId, cause: &str) -> bool {
+        let Some(copy) = self.copies.get(id) else { return true };
+        if copy.presence == Presence::Removed {
+            return self.delete(id);
+        }
+        let (desired, writes) = if copy.runs() { (Desired::Drain, 2) } else { (Desired::Stop, 2) };
+        self.set(id, desired, cause, writes)
+    }
+
+    /// Give a copy up: replaced elsewhere, and to be removed should its host return.
+    pub(crate) fn lose(&mut self, id: &InstanceId, cause: &str) -> bool {
+        match self.copies.get(id).map(|copy| copy.presence) {
+            Some(Presence::Removed) => self.delete(id),
+            Some(_) => self.set(id, Desired::Lost, cause, 2),
+            None => true,
+        }
+    }
+
+    pub(crate) fn set(&mut self, id: &InstanceId, desired: Desired, cause: &str, writes: usize) -> bool {
+        if self.copies.get(id).is_none_or(|copy| copy.desired >= desired) {
+            return true;
+        }
+        if !self.fits(writes) {
+            return false;
+        }
+        if let Some(copy) = self.copies.get_mut(id) {
+            copy.desired = desired;
+            copy.cause = cause.to_owned();
+            copy.touched = true;
+        }
+        if desired == Desired::Drain {
+            let delay = self.stop_delay();
+            self.plan.wake(delay);
+        }
+        self.no_longer_live(id);
+        self.ledger.leaves(id);
+        self.places.clear();
+        true
+    }
+
+    /// Remove a copy's record: nothing of it is left, or nobody will ever look.
+    pub(crate) fn delete(&mut self, id: &InstanceId) -> bool {
+        if !self.fits(2) {
+            return false;
+        }
+        if let Some(copy) = self.copies.remove(id) {
+            self.gone.insert(id.clone(), copy);
+        }
+        self.no_longer_live(id);
+        self.ledger.strike(id);
+        self.places.clear();
+        true
+    }
+
+    /// Ask `question` with a copy struck from the account.
+    pub(crate) fn without<T>(&mut self, id: &InstanceId, question: impl FnOnce(&mut Self) -> T) -> T {
+        let charge = self.ledger.strike(id);
+        self.places.clear();
+        let answer = question(self);
+        if let Some(charge) = charge {
+            self.ledger.charge(id, charge);
+        }
+        self.places.clear();
+        answer
+    }
+
+    /// Between leaving the names and the signal.
+    pub(crate) fn stop_delay(&self) -> Duration {
+        let spec = self.spec();
+        spec.stop_delay(self.world.ttl(&spec.networks())).0
+    }
+
+    /// The writes for the copies and the rollout record.
+    pub(crate) fn write_copies(&mut self) {
+        for (id, copy) in self.copies.iter().filter(|(_, copy)| copy.touched) {
+            let template = TemplateRef { service: self.id.clone(), revision: copy.template };
+            let record = Instance {
+                template,
+                slot: copy.slot.clone(),
+                desired: copy.desired,
+                cause: copy.cause.clone(),
+            };
+            let key = Key::Instance(copy.host.clone(), id.clone());
+            self.plan.batch.put(key, copy.revision, super::batch::Write::Instance(record));
+        }
+        for (id, copy) in &self.gone {
+            self.plan.batch.delete(Key::Instance(copy.host.clone(), id.clone()), copy.revision);
+        }
+    }
+}
+
+/// The only host for a slot of global mode.
+fn slot_host(spec: &ServiceSpec, slot: &Slot) -> Option<HostName> {
+    (spec.mode() == Mode::Global).then(|| slot.as_str().parse().ok()).flatten()
+}

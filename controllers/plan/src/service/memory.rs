@@ -1,0 +1,203 @@
+//! What a leader measured since it leads: how long something has been so. Kept apart from the world, since
+//! no clock but the leader's own is believed. A new leader begins with nothing, and therefore waits anew:
+//! that is the safe side of every rule that has a time in it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use evenkeel_api::meta::ObjectRef;
+use evenkeel_api::name::{HostName, InstanceId, ServiceId, Slot};
+use evenkeel_api::record::{Desired, InstanceState, Timestamp};
+
+use super::ready;
+use super::world::{Service, World};
+
+/// After a first failure at once, then doubling from here.
+const BACKOFF_FIRST: Duration = Duration::from_secs(1);
+/// No longer than this between two tries of a slot.
+const BACKOFF_MAX: Duration = Duration::from_secs(60);
+/// A copy that was ready for so long clears its slot's back-off.
+const BACKOFF_FORGIVEN: Duration = Duration::from_secs(30);
+/// A host where a copy of a service failed is avoided for so long, where others fit.
+const FAILED_THERE: Duration = Duration::from_secs(300);
+
+/// What a leader measured since it leads.
+#[derive(Debug, Clone, Default)]
+pub struct Memory {
+    /// By host.
+    pub(crate) hosts: BTreeMap<HostName, HostMemory>,
+    /// By service.
+    pub(crate) services: BTreeMap<ServiceId, ServiceMemory>,
+    /// The brake on evictions.
+    pub(crate) brake: BrakeMemory,
+    /// Documents that went.
+    pub(crate) deletions: DeletionMemory,
+    /// Whether anything was observed yet.
+    pub(crate) began: bool,
+}
+
+/// One host, measured.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct HostMemory {
+    /// Since when it is gone, without a pause and with our own reads answered.
+    pub absent_since: Option<Duration>,
+    /// The last incarnation that was seen.
+    pub incarnation: Option<u64>,
+    /// When its copies were given up; `Some(None)`: before we led.
+    pub evicted: Option<Option<Duration>>,
+}
+
+/// The brake on evictions, measured.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct BrakeMemory {
+    /// Hosts that are gone and whose copies stay where they are; not empty: the brake is on.
+    pub held: BTreeSet<HostName>,
+    /// Whether it is on.
+    pub on: bool,
+    /// Since when too few are gone to keep it on.
+    pub low_since: Option<Duration>,
+}
+
+/// Documents that went, measured.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct DeletionMemory {
+    /// When each was first missed.
+    pub vanished: BTreeMap<ObjectRef, Duration>,
+    /// Those that are kept although their documents are gone.
+    pub held: BTreeSet<ObjectRef>,
+    /// The confirmation that was known when they were held.
+    pub held_at: Option<i64>,
+    /// The newest confirmation and when it came; `None`: before we led.
+    pub confirmed: Option<(i64, Option<Duration>)>,
+}
+
+/// One service, measured.
+#[derive(Debug, Clone, Default)]
+pub struct ServiceMemory {
+    /// By copy.
+    pub(crate) copies: BTreeMap<InstanceId, CopyMemory>,
+    /// Slots whose copies failed.
+    pub(crate) slots: BTreeMap<Slot, Backoff>,
+    /// Hosts on which copies failed, and when.
+    pub(crate) failed_on: BTreeMap<HostName, Duration>,
+}
+
+/// One copy, measured.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct CopyMemory {
+    /// Since when it is leaving the names.
+    pub drain_since: Option<Duration>,
+    /// Since when it is ready.
+    pub ready_since: Option<Duration>,
+    /// The run that was ready last.
+    pub run: Option<Option<Timestamp>>,
+    /// Restarts when it was first seen: those before are not this leader's to judge.
+    pub restarts: Option<u32>,
+    /// Its failure was counted.
+    pub failed: bool,
+}
+
+/// Tries of one slot that failed.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Backoff {
+    /// The template that failed.
+    pub template: i64,
+    /// How often in a row.
+    pub failures: u32,
+    /// Not again before.
+    pub until: Duration,
+}
+
+impl Memory {
+    /// A leader that knows nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Take note of hosts, brakes and documents at `now`. `answered`: our own reads of the store are
+    /// answered, so that absence of a host is not our own.
+    pub fn observe(&mut self, world: &World, now: Duration, answered: bool) {
+        super::failover::observe(self, world, now, answered);
+        super::deletions::observe(&mut self.deletions, world, now);
+        self.services.retain(|id, _| world.services.contains_key(id));
+        self.began = true;
+    }
+
+    /// Take note of one service at `now`. Must come before its plan.
+    pub fn observe_service(&mut self, world: &World, id: &ServiceId, now: Duration) {
+        match world.services.get(id) {
+            Some(service) => self.services.entry(id.clone()).or_default().observe(service, now),
+            None => {
+                self.services.remove(id);
+            }
+        }
+    }
+
+    pub(crate) fn service(&self, id: &ServiceId) -> Option<&ServiceMemory> {
+        self.services.get(id)
+    }
+}
+
+impl ServiceMemory {
+    fn observe(&mut self, service: &Service, now: Duration) {
+        self.copies.retain(|id, _| service.copies.get(id).is_some_and(|copy| copy.record.is_some()));
+        self.failed_on.retain(|_, at| now.saturating_sub(*at) < FAILED_THERE);
+        let listed = ready::listed(service);
+        for (id, copy) in &service.copies {
+            let Some(record) = &copy.record else { continue };
+            let known = self.copies.get(id);
+            let was_ready = ready::was_ready(copy, known, listed.get(id).copied());
+            let is_ready = ready::is_ready(service, copy, was_ready);
+            let memory = self.copies.entry(id.clone()).or_default();
+            memory.ready_since = if is_ready { memory.ready_since.or(Some(now)) } else { None };
+            if is_ready {
+                memory.run = Some(copy.observed.as_ref().and_then(|observed| observed.started));
+            }
+            if record.value.desired >= Desired::Drain {
+                memory.drain_since.get_or_insert(now);
+            }
+            if let Some(observed) = &copy.observed {
+                memory.restarts.get_or_insert(observed.restarts);
+                let failed = matches!(observed.state, InstanceState::Failed { .. });
+                if failed && !memory.failed && record.value.desired == Desired::Run {
+                    let template = record.value.template.revision;
+                    self.slots.entry(record.value.slot.clone()).or_default().fail(template, now);
+                    self.failed_on.insert(copy.host.clone(), now);
+                }
+                memory.failed = failed;
+            } else {
+                memory.restarts.get_or_insert(0);
+            }
+            let forgiven =
+                memory.ready_since.is_some_and(|since| now.saturating_sub(since) >= BACKOFF_FORGIVEN);
+            if forgiven {
+                self.slots.remove(&record.value.slot);
+            }
+        }
+    }
+
+    /// When `slot` may be tried again with `template`, if that is later than `now`.
+    pub(crate) fn not_before(&self, slot: &Slot, template: i64, now: Duration) -> Option<Duration> {
+        let backoff = self.slots.get(slot).filter(|backoff| backoff.template == template)?;
+        (backoff.until > now).then_some(backoff.until)
+    }
+
+    /// Since when a copy is ready.
+    pub(crate) fn ready_since(&self, id: &InstanceId) -> Option<Duration> {
+        self.copies.get(id).and_then(|copy| copy.ready_since)
+    }
+}
+
+impl Backoff {
+    fn fail(&mut self, template: i64, now: Duration) {
+        if self.template != template {
+            *self = Self { template, ..Self::default() };
+        }
+        let wait = match self.failures {
+            0 => Duration::ZERO,
+            n => BACKOFF_FIRST.saturating_mul(1 << (n - 1).min(6)).min(BACKOFF_MAX),
+        };
+        self.failures += 1;
+        self.until = now + wait;
+    }
+}

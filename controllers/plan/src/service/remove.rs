@@ -1,0 +1,61 @@
+//! Taking a service down: all copies gently out, and when the last is gone, its records.
+
+use evenkeel_api::key::Key;
+use evenkeel_api::meta::ObjectRef;
+use evenkeel_api::name::{InstanceId, ServiceId};
+
+use super::batch::{Happening, MAX_BATCH, Plan};
+use super::draft::Draft;
+use super::endpoints;
+use super::failover::Presence;
+use super::slots;
+use super::world::Service;
+
+/// Send all copies away. What lies on a lost host is forgotten: should the host return, it finds containers
+/// without a record there, and removes them.
+pub(crate) fn empty(draft: &mut Draft<'_>) {
+    slots::reap(draft);
+    let copies: Vec<InstanceId> = draft.copies.keys().cloned().collect();
+    for id in copies {
+        match draft.copies.get(&id).map(|copy| copy.presence) {
+            Some(Presence::Lost | Presence::Removed) => draft.delete(&id),
+            Some(_) => draft.leave(&id, "the service is deleted"),
+            None => true,
+        };
+    }
+}
+
+/// The last batch: all records go, oldest templates first if they are too many for one.
+pub(crate) fn records(plan: &mut Plan, id: &ServiceId, service: &Service) {
+    let mut templates: Vec<(Key, i64)> = Vec::new();
+    for (number, revision) in &service.revisions {
+        templates.push((Key::Revision(id.clone(), *number), revision.mod_revision));
+    }
+    for (number, digest) in &service.digests {
+        templates.push((Key::Digest(id.clone(), *number), digest.mod_revision));
+    }
+    templates.sort_by_key(|(key, _)| match key {
+        Key::Revision(_, number) | Key::Digest(_, number) => *number,
+        _ => 0,
+    });
+    let object = ObjectRef::Service(id.clone());
+    let mut last = endpoints::keys(id, &service.endpoints);
+    last.extend(service.rollout.as_ref().map(|at| (Key::Rollout(id.clone()), at.mod_revision)));
+    last.extend(service.status.as_ref().map(|at| (Key::Status(object.clone()), at.mod_revision)));
+    last.extend(service.accepted.as_ref().map(|at| (Key::Accepted(object.clone()), at.mod_revision)));
+    let mut all = templates;
+    all.append(&mut last);
+    plan.more = all.len() > MAX_BATCH;
+    if !plan.more {
+        plan.events.push(Happening {
+            object,
+            instance: None,
+            warning: false,
+            reason: "Deleted",
+            message: "all copies are gone".to_owned(),
+        });
+    }
+    for (key, revision) in all.into_iter().take(MAX_BATCH) {
+        plan.batch.delete(key, revision);
+    }
+}

@@ -1,0 +1,252 @@
+//! How copies are exchanged for those of a new template: so many at once, each watched, and stopped when too
+//! many fail.
+
+use std::time::Duration;
+
+use evenkeel_api::name::{InstanceId, Slot};
+use evenkeel_api::record::{Desired, Phase};
+use evenkeel_api::service::{FailureAction, UpdateOrder};
+
+use super::draft::{Draft, Held};
+use super::failover::Presence;
+use super::filter::Leave;
+use super::ready;
+
+/// A new template begins a rollout or turns one round; a person may let a paused one go on.
+pub(crate) fn begin(draft: &mut Draft<'_>) {
+    let Some(newest) = draft.accepted.template else { return };
+    let rollout = &mut draft.rollout;
+    match rollout.target {
+        None => rollout.target = Some(newest),
+        Some(target) if target != newest => {
+            if rollout.phase == Phase::Done {
+                rollout.current = Some(target);
+            }
+            rollout.target = Some(newest);
+            rollout.phase = Phase::Rolling;
+            rollout.failed.clear();
+            draft.tell(
+                None,
+                false,
+                "RolloutStarted",
+                format!("copies are exchanged for those of template {newest}"),
+            );
+        }
+        Some(_) => resume(draft),
+    }
+}
+
+fn resume(draft: &mut Draft<'_>) {
+    let Some(pin) = &draft.service.pin else { return };
+    let known = draft.rollout.resumed == Some(pin.mod_revision);
+    let meant = pin.value.resume.is_some() && pin.value.resume == draft.rollout.target;
+    if known || !meant || !matches!(draft.rollout.phase, Phase::Paused { .. }) {
+        return;
+    }
+    // What fails now gets another chance as a new copy: as it is, it would only be counted again.
+    let target = draft.target();
+    let failing = draft.copies.iter().filter(|(id, copy)| {
+        copy.desired == Desired::Run
+            && copy.template == target
+            && !copy.ready
+            && evidence(draft, id).is_some()
+    });
+    let failing: Vec<InstanceId> = failing.map(|(id, _)| id.clone()).collect();
+    for id in failing {
+        draft.leave(&id, "tried again");
+    }
+    draft.rollout.failed.clear();
+    draft.rollout.phase = Phase::Rolling;
+    draft.rollout.resumed = Some(pin.mod_revision);
+    draft.tell(None, false, "RolloutResumed", format!("the rollout of template {target} goes on"));
+}
+
+/// How long a new copy must be ready before the next one's turn.
+fn watch_time(draft: &Draft<'_>) -> Duration {
+    let delay = draft.spec().deploy.update_config.delay.unwrap_or_default();
+    draft.spec().monitor().0.max(delay.0)
+}
+
+/// Whether a copy has been watched to the end; if it only lacks time, the plan wakes for it.
+fn is_good(draft: &mut Draft<'_>, id: &InstanceId) -> bool {
+    let watch = watch_time(draft);
+    let Some(copy) = draft.copies.get(id) else { return false };
+    if !copy.available()
+        || !draft.service.copies.get(id).is_some_and(|copy| ready::rollout_checks_pass(draft.service, copy))
+    {
+        return false;
+    }
+    let since = draft.memory.and_then(|memory| memory.ready_since(id)).unwrap_or(draft.now);
+    let due = since + watch;
+    if due > draft.now {
+        draft.plan.wake(due - draft.now);
+    }
+    due <= draft.now
+}
+
+/// Count new copies that failed while they were watched, and pause when there are too many.
+pub(crate) fn judge(draft: &mut Draft<'_>) {
+    if draft.rollout.phase != Phase::Rolling {
+        return;
+    }
+    let target = draft.target();
+    let watched = draft.copies.iter().filter(|(id, copy)| {
+        copy.template == target && copy.desired == Desired::Run && !draft.rollout.failed.contains(*id)
+    });
+    let watched: Vec<InstanceId> = watched.map(|(id, _)| id.clone()).collect();
+    let mut newly = Vec::new();
+    for id in watched {
+        if is_good(draft, &id) {
+            continue;
+        }
+        if let Some(evidence) = evidence(draft, &id) {
+            newly.push((id, evidence));
+        }
+    }
+    let Some((id, evidence)) = newly.first().cloned() else { return };
+    draft.rollout.failed.extend(newly.into_iter().map(|(id, _)| id));
+    let config = &draft.spec().deploy.update_config;
+    let ratio = draft.rollout.failed.len() as f64 / draft.wanted.len().max(1) as f64;
+    let action = config.failure_action.unwrap_or_default();
+    if ratio > config.max_failure_ratio.unwrap_or(0.0) && action == FailureAction::Pause {
+        let why = format!("{id} failed: {evidence}");
+        draft.rollout.phase = Phase::Paused { why: why.clone() };
+        draft.tell(
+            Some(&id),
+            true,
+            "RolloutPaused",
+            format!("the rollout of template {target} stands still: {why}"),
+        );
+    } else {
+        draft.tell(Some(&id), true, "CopyFailed", format!("{id} failed: {evidence}"));
+    }
+}
+
+/// What speaks against a new copy, and where.
+fn evidence(draft: &Draft<'_>, id: &InstanceId) -> Option<String> {
+    let memory = draft.memory.and_then(|memory| memory.copies.get(id));
+    let copy = draft.service.copies.get(id)?;
+    let evidence = ready::evidence(draft.service, copy, memory)?;
+    Some(format!("{evidence} (on {})", copy.host))
+}
+
+/// How a wanted slot stands in the rollout.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// One copy, of an older template.
+    Outdated,
+    /// One copy of the target, watched to the end.
+    Good,
+    /// Without a copy, and nobody can take one.
+    Homeless,
+    /// A copy failed, and the rollout goes on all the same.
+    WrittenOff,
+    /// Anything between.
+    UnderWay,
+}
+
+/// Exchange the next copies.
+pub(crate) fn exchange(draft: &mut Draft<'_>) {
+    if draft.rollout.phase != Phase::Rolling {
+        return;
+    }
+    let wanted = draft.wanted.clone();
+    let standings: Vec<Standing> = wanted.iter().map(|slot| standing(draft, slot)).collect();
+    let done = standings.iter().all(|standing| matches!(standing, Standing::Good | Standing::WrittenOff));
+    if done && !draft.plan.more {
+        let target = draft.target();
+        draft.rollout.phase = Phase::Done;
+        draft.tell(None, false, "RolloutDone", format!("all copies are of template {target}"));
+        return;
+    }
+    let parallelism = draft.spec().parallelism().map_or(wanted.len(), |n| n as usize);
+    let mut under_way = standings.iter().filter(|standing| **standing == Standing::UnderWay).count();
+    let served = |draft: &Draft<'_>, slot: &Slot| {
+        draft.live(slot).iter().any(|id| draft.copies.get(id).is_some_and(Held::available))
+    };
+    let mut missing = wanted
+        .iter()
+        .zip(&standings)
+        .filter(|(slot, standing)| **standing != Standing::WrittenOff && !served(draft, slot))
+        .count();
+    let outdated = wanted.iter().zip(&standings).filter(|(_, standing)| **standing == Standing::Outdated);
+    let mut outdated: Vec<Slot> = outdated.map(|(slot, _)| slot.clone()).collect();
+    // What serves nobody goes first: that costs nothing.
+    outdated.sort_by_cached_key(|slot| (served(draft, slot), slot.number(), slot.clone()));
+    for slot in outdated {
+        if under_way >= parallelism {
+            break;
+        }
+        let serves = served(draft, &slot);
+        let may_stop = !serves || missing < parallelism;
+        match exchange_slot(draft, &slot, may_stop) {
+            Some(UpdateOrder::StopFirst) => {
+                under_way += 1;
+                missing += usize::from(serves);
+            }
+            Some(UpdateOrder::StartFirst) => under_way += 1,
+            None => {}
+        }
+    }
+}
+
+fn standing(draft: &mut Draft<'_>, slot: &Slot) -> Standing {
+    let live = draft.live(slot);
+    let [id] = live.as_slice() else {
+        let homeless = live.is_empty() && draft.pending.get(slot).is_some_and(|why| why.starts_with("0/"));
+        return if homeless { Standing::Homeless } else { Standing::UnderWay };
+    };
+    let updated = draft.copies.get(id).is_some_and(|copy| draft.is_updated(copy.template));
+    let goes_on = draft.spec().deploy.update_config.failure_action == Some(FailureAction::Continue);
+    match updated {
+        false => Standing::Outdated,
+        true if is_good(draft, id) => Standing::Good,
+        true if goes_on && draft.rollout.failed.contains(id) => Standing::WrittenOff,
+        true => Standing::UnderWay,
+    }
+}
+
+/// Begin to exchange the one copy of a slot; which way, or `None` where it has to wait.
+fn exchange_slot(draft: &mut Draft<'_>, slot: &Slot, may_stop: bool) -> Option<UpdateOrder> {
+    let live = draft.live(slot);
+    let [old] = live.as_slice() else { return None };
+    let copy = draft.copies.get(old).cloned()?;
+    let target = draft.target();
+    // A host that is away answers nothing: neither is anything gained nor is it known what would be lost.
+    if copy.presence != Presence::Present || copy.touched {
+        return None;
+    }
+    if let Some(at) = draft.memory.and_then(|memory| memory.not_before(slot, target, draft.now)) {
+        draft.plan.wake(at - draft.now);
+        return None;
+    }
+    let volumes = draft.spec().volumes().next().is_some();
+    if draft.spec().order() == UpdateOrder::StartFirst && !volumes {
+        match draft.pick(slot, target, Leave::default()) {
+            Ok(host) => {
+                let cause = format!("rollout of template {target}");
+                return draft.create(slot, host, target, cause).map(|_| UpdateOrder::StartFirst);
+            }
+            Err(refusals) => {
+                // Only its own port or its own place among the copies of a host may be in the way.
+                let own = Leave { ports_of: Some(old) };
+                if draft.pick(slot, target, own).is_err() {
+                    draft.plan.wants_room = true;
+                    draft.notes.insert(format!("no room for a second copy beside {old}: {refusals}"));
+                    return None;
+                }
+            }
+        }
+    }
+    if !may_stop {
+        draft.notes.insert("waits until enough copies are ready".to_owned());
+        return None;
+    }
+    // Nothing is stopped that could not be started again.
+    if let Err(refusals) = draft.without(old, |draft| draft.pick(slot, target, Leave::default())) {
+        draft.plan.wants_room = true;
+        draft.notes.insert(format!("{old} stays, since nothing could take its place: {refusals}"));
+        return None;
+    }
+    draft.leave(old, &format!("rollout of template {target}")).then_some(UpdateOrder::StopFirst)
+}

@@ -1,0 +1,368 @@
+//! Which slots there are, and that each has its copy: failed ones replaced, lost ones replaced, surplus ones
+//! sent away, drained hosts emptied.
+
+use std::collections::BTreeSet;
+
+use evenkeel_api::name::{InstanceId, Slot};
+use evenkeel_api::record::{Desired, Phase};
+use evenkeel_api::service::{DependencyCondition, Mode, RestartCondition, UpdateOrder};
+
+use super::draft::{Draft, Held};
+use super::failover::Presence;
+use super::filter::{self, Leave};
+use super::ready;
+
+/// Copies on their way out, one step further: out of the names long enough, or stopped and to be forgotten.
+pub(crate) fn reap(draft: &mut Draft<'_>) {
+    let delay = draft.stop_delay();
+    let leaving = draft.copies.iter().filter(|(_, copy)| copy.desired != Desired::Run);
+    let leaving: Vec<InstanceId> = leaving.map(|(id, _)| id.clone()).collect();
+    for id in leaving {
+        let Some(copy) = draft.copies.get(&id) else { continue };
+        let forgotten =
+            copy.presence == Presence::Removed || (copy.desired != Desired::Drain && copy.has_stopped());
+        if forgotten {
+            draft.delete(&id);
+        } else if copy.desired == Desired::Drain {
+            let since =
+                draft.memory.and_then(|memory| memory.copies.get(&id)).and_then(|copy| copy.drain_since);
+            let due = since.unwrap_or(draft.now) + delay;
+            if !copy.runs() || due <= draft.now {
+                let cause = copy.cause.clone();
+                draft.set(&id, Desired::Stop, &cause, 1);
+            } else {
+                draft.plan.wake(due - draft.now);
+            }
+        }
+    }
+}
+
+/// The slots that shall have a copy, and those that are one too many.
+pub(crate) fn choose(draft: &mut Draft<'_>) -> Vec<Slot> {
+    match draft.spec().mode() {
+        Mode::Replicated => replicated(draft),
+        Mode::Global => global(draft),
+    }
+}
+
+/// As many slots as replicas: those that there are, then the lowest free numbers. Surplus are the slots that
+/// are missed least.
+fn replicated(draft: &mut Draft<'_>) -> Vec<Slot> {
+    let replicas = draft.spec().replicas() as usize;
+    let keeps_order = draft.spec().volumes().next().is_some();
+    let numbered = draft.live_slots().filter(|(slot, _)| slot.number().is_some());
+    let mut slots: Vec<(Slot, Vec<InstanceId>)> =
+        numbered.map(|(slot, ids)| (slot.clone(), ids.clone())).collect();
+    let foreign = draft.live_slots().filter(|(slot, _)| slot.number().is_none());
+    let foreign: Vec<Slot> = foreign.map(|(slot, _)| slot.clone()).collect();
+    // Dearest first: on a host that stays, serving, oldest, lowest number.
+    slots.sort_by_cached_key(|(slot, ids)| {
+        let number = slot.number().unwrap_or(u32::MAX);
+        if keeps_order {
+            return (false, false, 0, number);
+        }
+        let copies = ids.iter().filter_map(|id| draft.copies.get(id));
+        let drains = copies.clone().all(|copy| copy.host_drains);
+        let idle = !copies.clone().any(Held::available);
+        (drains, idle, ids.iter().map(|id| id.seq).min().unwrap_or(0), number)
+    });
+    let mut surplus: Vec<Slot> = slots.iter().skip(replicas).map(|(slot, _)| slot.clone()).collect();
+    surplus.reverse();
+    slots.truncate(replicas);
+    let mut wanted: BTreeSet<u32> = slots.iter().filter_map(|(slot, _)| slot.number()).collect();
+    let mut next = 1;
+    while wanted.len() < replicas {
+        wanted.insert(next);
+        next += 1;
+    }
+    draft.wanted = wanted.into_iter().map(Slot::numbered).collect();
+    surplus.extend(foreign);
+    surplus
+}
+
+/// A slot on each host that is meant; a host that is only paused or gone keeps what it has.
+fn global(draft: &mut Draft<'_>) -> Vec<Slot> {
+    let (spec, template) = (draft.spec(), &draft.spec().template);
+    let mut wanted = BTreeSet::new();
+    for (name, host) in draft.world.hosts.iter().filter(|(_, host)| host.accepted.is_some()) {
+        let slot = Slot::from(name);
+        let has = draft.live_slots().any(|(known, _)| *known == slot);
+        let meant = match filter::suits(host, spec, template, name) {
+            None => true,
+            Some(filter::Refusal::Paused | filter::Refusal::Absent | filter::Refusal::NoFacts) => has,
+            Some(_) => false,
+        };
+        if meant {
+            wanted.insert(slot);
+        }
+    }
+    let surplus =
+        draft.live_slots().map(|(slot, _)| slot).filter(|slot| !wanted.contains(*slot)).cloned().collect();
+    draft.wanted = wanted.into_iter().collect();
+    surplus
+}
+
+/// Send surplus slots away. Slots of another mode wait until the wanted ones serve.
+pub(crate) fn dismiss(draft: &mut Draft<'_>, surplus: &[Slot]) {
+    let complete = draft
+        .wanted
+        .iter()
+        .all(|slot| draft.live(slot).iter().any(|id| draft.copies.get(id).is_some_and(Held::available)));
+    for slot in surplus {
+        let of_this_mode = slot.number().is_some() == (draft.spec().mode() == Mode::Replicated);
+        if !of_this_mode && !complete {
+            continue;
+        }
+        for id in draft.live(slot) {
+            draft.leave(&id, "not wanted any more");
+        }
+    }
+}
+
+/// See that every wanted slot has a copy.
+pub(crate) fn fill(draft: &mut Draft<'_>) {
+    if let Some(why) = dependencies(draft) {
+        for slot in draft.wanted.clone() {
+            draft.pending.insert(slot, why.clone());
+        }
+        return;
+    }
+    for slot in draft.wanted.clone() {
+        let live = draft.live(&slot);
+        let covered = live.iter().any(|id| draft.copies.get(id).is_some_and(|copy| covers(draft, copy)));
+        if !covered {
+            replace(draft, &slot, &live);
+        }
+    }
+}
+
+/// Whether a copy keeps its slot from needing another.
+fn covers(draft: &Draft<'_>, copy: &Held<'_>) -> bool {
+    if ended_well(draft, copy) {
+        return true;
+    }
+    if copy.has_failed() || copy.has_stopped() {
+        return false;
+    }
+    match copy.presence {
+        Presence::Lost => stays_home(draft, copy),
+        Presence::Removed => false,
+        Presence::Present | Presence::Absent | Presence::Held => true,
+    }
+}
+
+/// A local volume is never moved: its slot waits for its host.
+pub(crate) fn stays_home(draft: &Draft<'_>, copy: &Held<'_>) -> bool {
+    let volumes = draft.spec().volumes().next().is_some();
+    draft.spec().mode() == Mode::Global
+        || (volumes && draft.rollout.homes.get(&copy.slot) == Some(&copy.host))
+}
+
+/// It ended, and was not meant to be started again.
+fn ended_well(draft: &Draft<'_>, copy: &Held<'_>) -> bool {
+    use evenkeel_api::record::InstanceState::Stopped;
+    let Some(observed) = copy.observed else { return false };
+    let ended = matches!(observed.state, Stopped { .. });
+    match draft.spec().restart_condition() {
+        RestartCondition::None => ended || (copy.has_failed() && observed.started.is_some()),
+        RestartCondition::OnFailure => matches!(observed.state, Stopped { code: Some(0) }),
+        RestartCondition::Any => false,
+    }
+}
+
+/// Make a new copy for a slot whose copies, if any, are of no use any more.
+fn replace(draft: &mut Draft<'_>, slot: &Slot, live: &[InstanceId]) {
+    let template = template_for(draft, live);
+    let not_before = draft.memory.and_then(|memory| memory.not_before(slot, template, draft.now));
+    if let Some(at) = not_before {
+        draft.plan.wake(at - draft.now);
+        draft.pending.insert(slot.clone(), "waits after repeated failures".to_owned());
+        return;
+    }
+    if let Some(leaving) = in_the_way(draft, slot, template) {
+        draft.pending.insert(slot.clone(), format!("waits for {leaving} to stop"));
+        return;
+    }
+    if draft.room() < 1 + 2 * live.len() {
+        draft.plan.more = true;
+        return;
+    }
+    let cause = cause_of(draft, live);
+    // A copy that failed holds nothing any more: its own room is free for its successor.
+    let broken: Vec<InstanceId> = live
+        .iter()
+        .filter(|id| {
+            draft.copies.get(*id).is_some_and(|copy| !copy.runs() && copy.presence == Presence::Present)
+        })
+        .cloned()
+        .collect();
+    let mut found = draft.pick(slot, template, Leave::default());
+    if found.is_err() {
+        if let [one] = broken.as_slice() {
+            found = draft.without(one, |draft| draft.pick(slot, template, Leave::default()));
+        }
+    }
+    match found {
+        Ok(host) => {
+            for id in live {
+                retire(draft, id, &cause);
+            }
+            draft.create(slot, host, template, cause);
+        }
+        Err(refusals) => {
+            draft.plan.wants_room = true;
+            draft.pending.insert(slot.clone(), refusals.to_string());
+        }
+    }
+}
+
+/// Send a useless copy away. One on a lost host stays as it is until its successor serves, so that the host's
+/// return before that is a recovery and no loss.
+fn retire(draft: &mut Draft<'_>, id: &InstanceId, cause: &str) {
+    match draft.copies.get(id).map(|copy| copy.presence) {
+        Some(Presence::Lost) => {}
+        Some(_) => {
+            draft.leave(id, cause);
+        }
+        None => {}
+    }
+}
+
+/// Which template a new copy is made from.
+fn template_for(draft: &Draft<'_>, live: &[InstanceId]) -> i64 {
+    let target = draft.target();
+    if !matches!(draft.rollout.phase, Phase::Paused { .. }) {
+        return target;
+    }
+    // While a rollout stands still, a slot stays with what it had, and others get what ran before.
+    let before = live.last().and_then(|id| draft.copies.get(id)).map(|copy| copy.template);
+    let before = before.or(draft.rollout.current);
+    before.filter(|number| draft.template(*number).is_some()).unwrap_or(target)
+}
+
+fn cause_of(draft: &Draft<'_>, live: &[InstanceId]) -> String {
+    let Some((id, copy)) = live.last().and_then(|id| Some((id, draft.copies.get(id)?))) else {
+        return "wanted by the service".to_owned();
+    };
+    match copy.presence {
+        Presence::Lost => format!("{} is lost", copy.host),
+        Presence::Removed => format!("{} left the cluster", copy.host),
+        _ => format!("{id} failed on {}", copy.host),
+    }
+}
+
+/// A copy of the slot that is still on its way out, and that its successor must not meet.
+fn in_the_way(draft: &Draft<'_>, slot: &Slot, template: i64) -> Option<InstanceId> {
+    let volumes = draft.spec().volumes().next().is_some();
+    let start_first = draft.spec().order() == UpdateOrder::StartFirst && !volumes;
+    let leaving = draft.copies.iter().filter(|(_, copy)| copy.slot == *slot && copy.desired != Desired::Run);
+    let mut met = leaving
+        .filter(|(_, copy)| !copy.is_forsaken() && !copy.has_stopped() && copy.desired != Desired::Lost);
+    met.find(|(_, copy)| volumes || (!start_first && copy.template != template && !copy.has_failed()))
+        .map(|(id, _)| id.clone())
+}
+
+/// What the first start of the service waits for.
+fn dependencies(draft: &mut Draft<'_>) -> Option<String> {
+    let created = u64::try_from(draft.accepted.create_revision).unwrap_or(0);
+    if draft.rollout.seq > created || !draft.copies.is_empty() {
+        return None;
+    }
+    let mut waits = Vec::new();
+    for (name, dependency) in &draft.spec().depends_on {
+        let id = evenkeel_api::name::Scoped { namespace: draft.id.namespace.clone(), name: name.clone() };
+        let service = draft.world.services.get(&id);
+        let exists = service.is_some_and(|service| service.accepted.is_some());
+        if !exists && !dependency.required {
+            continue;
+        }
+        let met = service.is_some_and(|service| {
+            service.copies.iter().any(|(copy_id, copy)| {
+                let runs = copy.observed.as_ref().is_some_and(ready::runs)
+                    && copy.record.as_ref().is_some_and(|record| record.value.desired == Desired::Run);
+                match dependency.condition {
+                    DependencyCondition::ServiceStarted => runs,
+                    DependencyCondition::ServiceHealthy => {
+                        let listed = ready::listed(service).get(copy_id).copied();
+                        runs && (listed == Some(true) || ready::is_ready(service, copy, false))
+                    }
+                }
+            })
+        });
+        if !met {
+            let state = if exists { "ready" } else { "there" };
+            waits.push(format!("{id} is not {state}"));
+            draft.plan.waits_for.insert(id);
+        }
+    }
+    (!waits.is_empty()).then(|| format!("waits for its first start: {}", waits.join(", ")))
+}
+
+/// Slots with more than one copy: decide which one goes.
+pub(crate) fn pairs(draft: &mut Draft<'_>) {
+    let pairs = draft.live_slots().filter(|(_, ids)| ids.len() > 1);
+    let pairs: Vec<Vec<InstanceId>> = pairs.map(|(_, ids)| ids.clone()).collect();
+    for ids in pairs {
+        let Some((newest, older)) = ids.split_last() else { continue };
+        let Some(new) = draft.copies.get(newest).cloned() else { continue };
+        if new.available() {
+            for id in older {
+                match draft.copies.get(id) {
+                    Some(old) if old.is_forsaken() => {
+                        let cause = format!("{} is lost; replaced by {newest}", old.host);
+                        draft.lose(id, &cause);
+                    }
+                    _ => {
+                        draft.leave(id, &format!("replaced by {newest}"));
+                    }
+                }
+            }
+            continue;
+        }
+        let rolling = draft.rollout.phase == Phase::Rolling;
+        let needed = |draft: &Draft<'_>, old: &Held<'_>| {
+            // The reason for a second copy stands: its host is emptied, or the template is exchanged.
+            old.host_drains || (rolling && !draft.is_updated(old.template))
+        };
+        let serving = older.iter().filter_map(|id| draft.copies.get(id)).filter(|copy| copy.available());
+        let serving: Vec<Held<'_>> = serving.cloned().collect();
+        let stale = rolling && !draft.is_updated(new.template);
+        if new.has_failed()
+            || (!serving.is_empty() && (stale || serving.iter().any(|old| !needed(draft, old))))
+        {
+            draft.leave(newest, "its predecessor serves");
+        }
+    }
+}
+
+/// Empty drained hosts: a new copy first, and the old one goes when that serves.
+pub(crate) fn evacuate(draft: &mut Draft<'_>) {
+    for slot in draft.wanted.clone() {
+        let live = draft.live(&slot);
+        let [id] = live.as_slice() else { continue };
+        let Some(copy) = draft.copies.get(id).cloned() else { continue };
+        if !copy.host_drains || copy.presence != Presence::Present || copy.touched {
+            continue;
+        }
+        if stays_home(draft, &copy) {
+            draft.notes.insert(format!("{id} cannot leave {}: its volume is there", copy.host));
+            continue;
+        }
+        let template = if draft.rollout.phase == Phase::Done { draft.target() } else { copy.template };
+        let not_before = draft.memory.and_then(|memory| memory.not_before(&slot, template, draft.now));
+        if let Some(at) = not_before {
+            draft.plan.wake(at - draft.now);
+            continue;
+        }
+        match draft.pick(&slot, template, Leave::default()) {
+            Ok(host) => {
+                let cause = format!("{} is drained", copy.host);
+                draft.create(&slot, host, template, cause);
+            }
+            Err(refusals) => {
+                draft.plan.wants_room = true;
+                draft.notes.insert(format!("{id} cannot leave {}: {refusals}", copy.host));
+            }
+        }
+    }
+}

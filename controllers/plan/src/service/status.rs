@@ -1,0 +1,229 @@
+//! How a service is, in words for people and counts for programs.
+
+use evenkeel_api::key::Key;
+use evenkeel_api::meta::ObjectRef;
+use evenkeel_api::name::HostName;
+use evenkeel_api::record::{Condition, ConditionType, Copies, Desired, Phase, Status, Timestamp};
+
+use super::admit::Admission;
+use super::batch::StatusWrite;
+use super::draft::{Draft, Held};
+use super::failover::Presence;
+use super::world::At;
+
+/// A condition before it is known since when it holds.
+struct Finding {
+    kind: ConditionType,
+    status: bool,
+    reason: &'static str,
+    message: String,
+}
+
+impl Finding {
+    fn new(kind: ConditionType, status: bool, reason: &'static str, message: impl Into<String>) -> Self {
+        Self { kind, status, reason, message: message.into() }
+    }
+}
+
+/// The status of a service with the batch done, if it differs from what is written.
+pub(crate) fn service<S>(draft: &Draft<'_>, admission: &Admission<S>) -> Option<StatusWrite> {
+    let copies = count(draft);
+    let findings = vec![
+        valid(admission),
+        available(draft, &copies),
+        progressing(draft, &copies),
+        degraded(draft, admission),
+    ];
+    let status = Status {
+        observed_revision: admission.observed,
+        accepted_revision: Some(draft.accepted.source_revision),
+        conditions: Vec::new(),
+        copies: Some(copies),
+    };
+    differs(
+        ObjectRef::Service(draft.id.clone()),
+        draft.service.status.as_ref(),
+        status,
+        findings,
+        draft.world.wall,
+    )
+}
+
+/// The status of an object of which no document was ever valid.
+pub(crate) fn refused<S>(
+    object: ObjectRef,
+    known: Option<&At<Status>>,
+    admission: &Admission<S>,
+    wall: Timestamp,
+) -> Option<StatusWrite> {
+    let status = Status { observed_revision: admission.observed, ..Status::default() };
+    differs(object, known, status, vec![valid(admission)], wall)
+}
+
+/// The status of a host.
+pub(crate) fn host<S>(
+    (name, alive, held): (&HostName, bool, bool),
+    known: Option<&At<Status>>,
+    admission: &Admission<S>,
+    wall: Timestamp,
+) -> Option<StatusWrite> {
+    let mut findings = vec![valid(admission)];
+    findings.push(match alive {
+        true => Finding::new(ConditionType::Available, true, "Alive", ""),
+        false => Finding::new(ConditionType::Available, false, "Gone", "the host does not renew its lease"),
+    });
+    findings.push(match (held, admission.held) {
+        (true, _) => Finding::new(
+            ConditionType::Degraded,
+            true,
+            "Brake",
+            format!(
+                "too many hosts went at once: its copies stay until it is back, or until a person declares it \
+                 dead with `evenkeel host confirm-dead {name}`"
+            ),
+        ),
+        (false, true) => Finding::new(ConditionType::Degraded, true, "DeletionHeld", HELD),
+        (false, false) => Finding::new(ConditionType::Degraded, false, "Fine", ""),
+    });
+    let accepted_revision = admission.accepted.as_ref().map(|accepted| accepted.source_revision);
+    let status = Status { observed_revision: admission.observed, accepted_revision, ..Status::default() };
+    differs(ObjectRef::Host(name.clone()), known, status, findings, wall)
+}
+
+const HELD: &str = "its document is gone, and so are many others at once: it is kept until the documents are put \
+                    back or a person confirms the deletion";
+
+fn differs(
+    object: ObjectRef,
+    known: Option<&At<Status>>,
+    mut status: Status,
+    findings: Vec<Finding>,
+    wall: Timestamp,
+) -> Option<StatusWrite> {
+    let before = known.map(|known| &known.value);
+    status.conditions = findings
+        .into_iter()
+        .map(|finding| {
+            let before = before.and_then(|before| before.condition(finding.kind));
+            let since =
+                before.filter(|before| before.status == finding.status).map_or(wall, |before| before.since);
+            let Finding { kind, status, reason, message } = finding;
+            Condition { kind, status, reason: reason.to_owned(), message, since }
+        })
+        .collect();
+    let revision = known.map_or(0, |known| known.mod_revision);
+    (before != Some(&status)).then(|| StatusWrite { key: Key::Status(object), revision, status })
+}
+
+fn count(draft: &Draft<'_>) -> Copies {
+    let live = || draft.copies.values().filter(|copy| copy.desired == Desired::Run);
+    let there = |copy: &&Held<'_>| copy.presence == Presence::Present;
+    let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    Copies {
+        desired: number(draft.wanted.len()),
+        running: number(live().filter(there).filter(|copy| copy.runs()).count()),
+        ready: number(live().filter(|copy| copy.available()).count()),
+        updated: number(live().filter(|copy| draft.is_updated(copy.template)).count()),
+    }
+}
+
+fn valid<S>(admission: &Admission<S>) -> Finding {
+    match &admission.invalid {
+        Some(why) => Finding::new(ConditionType::Valid, false, "Invalid", why.clone()),
+        None => Finding::new(ConditionType::Valid, true, "Accepted", ""),
+    }
+}
+
+fn available(draft: &Draft<'_>, copies: &Copies) -> Finding {
+    let kind = ConditionType::Available;
+    if draft.accepted.deleting {
+        return Finding::new(kind, false, "Deleting", "the service is being taken down");
+    }
+    let spared = match draft.rollout.phase {
+        Phase::Rolling => draft.spec().parallelism().unwrap_or(copies.desired),
+        _ => 0,
+    };
+    if copies.ready >= copies.desired {
+        Finding::new(kind, true, "AllReady", "")
+    } else if copies.ready > 0 && copies.ready + spared >= copies.desired {
+        Finding::new(
+            kind,
+            true,
+            "EnoughReady",
+            format!("{} of {} copies are ready", copies.ready, copies.desired),
+        )
+    } else {
+        Finding::new(
+            kind,
+            false,
+            "TooFewReady",
+            format!("{} of {} copies are ready", copies.ready, copies.desired),
+        )
+    }
+}
+
+fn progressing(draft: &Draft<'_>, copies: &Copies) -> Finding {
+    let kind = ConditionType::Progressing;
+    if draft.accepted.deleting {
+        let left = draft.copies.len();
+        return Finding::new(kind, true, "Deleting", format!("{left} copies are left"));
+    }
+    match &draft.rollout.phase {
+        Phase::Rolling => {
+            let mut message =
+                format!("{} of {} copies are of template {}", copies.updated, copies.desired, draft.target());
+            for note in &draft.notes {
+                message.push_str("; ");
+                message.push_str(note);
+            }
+            Finding::new(kind, true, "RollingOut", message)
+        }
+        Phase::Paused { .. } => Finding::new(kind, false, "Paused", "the rollout stands still"),
+        Phase::Done if copies.ready < copies.desired => Finding::new(kind, true, "Starting", ""),
+        Phase::Done => Finding::new(kind, false, "Settled", ""),
+    }
+}
+
+fn degraded<S>(draft: &Draft<'_>, admission: &Admission<S>) -> Finding {
+    let kind = ConditionType::Degraded;
+    if admission.held {
+        return Finding::new(kind, true, "DeletionHeld", HELD);
+    }
+    if let Phase::Paused { why } = &draft.rollout.phase {
+        let target = draft.target();
+        let message = format!(
+            "the rollout of template {target} stands still: {why}; put a better document, or let it go on with \
+             `evenkeel resume {}`",
+            draft.id
+        );
+        return Finding::new(kind, true, "RolloutPaused", message);
+    }
+    if let Some((slot, why)) = draft.pending.iter().next() {
+        let more = match draft.pending.len() - 1 {
+            0 => String::new(),
+            n => format!(" (and {n} more)"),
+        };
+        return Finding::new(kind, true, "Pending", format!("slot {slot}{more}: {why}"));
+    }
+    let live = || draft.copies.iter().filter(|(_, copy)| copy.desired == Desired::Run);
+    if let Some((id, copy)) = live().find(|(_, copy)| copy.presence == Presence::Held) {
+        let message =
+            format!("{id} is on {}, which is gone; too many hosts went at once to replace it", copy.host);
+        return Finding::new(kind, true, "Brake", message);
+    }
+    if let Some((id, copy)) = live().find(|(_, copy)| copy.presence == Presence::Lost) {
+        let message = format!("{id} is on {}, which is lost", copy.host);
+        return Finding::new(kind, true, "HostLost", message);
+    }
+    if let Some((id, copy)) = live().find(|(_, copy)| copy.has_failed()) {
+        let why = match copy.observed.map(|observed| &observed.state) {
+            Some(evenkeel_api::record::InstanceState::Failed { why }) => why.as_str(),
+            _ => "it failed",
+        };
+        return Finding::new(kind, true, "CopyFailed", format!("{id} on {}: {why}", copy.host));
+    }
+    if let Some(note) = draft.notes.iter().next() {
+        return Finding::new(kind, true, "Blocked", note.clone());
+    }
+    Finding::new(kind, false, "Fine", "")
+}
