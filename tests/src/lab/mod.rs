@@ -13,6 +13,7 @@ pub mod clean;
 pub mod cluster;
 pub mod engine;
 pub mod load;
+pub mod raw;
 pub mod wait;
 
 pub use case::case;
