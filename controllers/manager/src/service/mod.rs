@@ -1,1 +1,81 @@
-//! The service controller.
+//! The service controller: where it leads, it admits documents of services and hosts, places copies,
+//! exchanges and replaces them, and tells names and people how things are. Elsewhere it stands by.
+
+mod cache;
+mod execute;
+mod reign;
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use evenkeel_api::key::Controller;
+use evenkeel_api::name::HostName;
+use evenkeel_runtime::disk::{DiskError, StateFile};
+use evenkeel_runtime::env::Env;
+use evenkeel_runtime::leader::Leadership;
+use evenkeel_runtime::mirror::Mirror;
+use evenkeel_runtime::store::Store;
+use evenkeel_runtime::writer::{LastWrite, Writer};
+use serde::{Deserialize, Serialize};
+
+/// What the service controller works with.
+#[derive(Clone)]
+pub struct ServiceDeps {
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// Time and chance.
+    pub env: Arc<Env>,
+    /// This host.
+    pub host: HostName,
+    /// Where controllers keep their state.
+    pub state_dir: PathBuf,
+    /// Whether this host may lead.
+    pub leads: bool,
+}
+
+/// Why the service controller cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// Another process runs it, or the disk refuses.
+    #[error("the service controller cannot keep its state")]
+    Disk(#[source] DiskError),
+}
+
+/// The controller has no state of its own: all that it remembers is in the store. The file is its lock, and
+/// stands beside the record of its last write.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Nothing {}
+
+/// Run for ever: idle while another leads.
+///
+/// # Errors
+/// It cannot start.
+pub async fn run(deps: ServiceDeps) -> Result<(), ServiceError> {
+    let file = StateFile::<Nothing>::open(&deps.state_dir, Controller::Service).map_err(ServiceError::Disk)?;
+    if !deps.leads {
+        std::future::pending::<()>().await;
+    }
+    let last: StateFile<LastWrite> = file.beside("writer");
+    let (store, env, host) = (deps.store.clone(), deps.env.clone(), deps.host.clone());
+    let writer = Writer::new(store.clone(), env.clone(), host.clone(), Controller::Service).remember(last);
+    let leadership = Leadership::start(store.clone(), env.clone(), host, Controller::Service, true);
+    // A standby watches too: when its turn comes, it knows the cluster already.
+    let mirror = Mirror::start(store, cache::prefixes());
+    let mut changes = leadership.subscribe();
+    loop {
+        let Some(lead) = leadership.current() else {
+            if changes.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+            continue;
+        };
+        tracing::info!(revision = lead.mod_revision, "leading");
+        let reign = reign::Reign::new(env.clone(), writer.clone(), mirror.clone(), lead);
+        tokio::select! { biased;
+            _ = changes.changed() => tracing::info!("not leading any more"),
+            () = reign.run() => {}
+        }
+    }
+}

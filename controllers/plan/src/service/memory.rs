@@ -133,6 +133,11 @@ impl Memory {
         }
     }
 
+    /// The hosts and objects that brakes hold: when that changes, all plans may.
+    pub fn held(&self) -> (BTreeSet<HostName>, BTreeSet<ObjectRef>) {
+        (self.brake.held.clone(), self.deletions.held.clone())
+    }
+
     pub(crate) fn service(&self, id: &ServiceId) -> Option<&ServiceMemory> {
         self.services.get(id)
     }
