@@ -7,6 +7,7 @@ use evenkeel_api::key::Controller;
 use evenkeel_plan::host::join::Joined;
 use evenkeel_plan::host::register;
 use evenkeel_runtime::disk::{DiskError, StateFile};
+use evenkeel_runtime::writer::LastWrite;
 use serde::{Deserialize, Serialize};
 
 /// `host/state.json`.
@@ -32,6 +33,11 @@ impl Memory {
         let file: StateFile<State> = StateFile::open(state_dir, Controller::Host)?;
         let state = Mutex::new(file.load().unwrap_or_default());
         Ok(Self { file, state })
+    }
+
+    /// Where the writer keeps its last write.
+    pub fn last_write(&self) -> StateFile<LastWrite> {
+        self.file.beside("writer")
     }
 
     /// The state as it is.

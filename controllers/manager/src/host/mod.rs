@@ -112,7 +112,8 @@ pub async fn run(deps: HostDeps) -> Result<(), Error> {
         Key::Facts(deps.host.clone()),
     ];
     let mirror = Mirror::start(deps.store.clone(), own.iter().map(Key::to_string).collect());
-    let writer = Writer::new(deps.store.clone(), deps.env.clone(), deps.host.clone(), Controller::Host);
+    let writer = Writer::new(deps.store.clone(), deps.env.clone(), deps.host.clone(), Controller::Host)
+        .remember(memory.last_write());
     let siblings = Siblings::new(&deps.state_dir);
     let heart = heart::Heart::new(&deps, memory.clone(), writer.clone(), mirror.subscribe());
     let card = card::Card::new(&deps, memory, writer, mirror, siblings);

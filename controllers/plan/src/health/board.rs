@@ -84,6 +84,7 @@ pub struct Board {
     entries: BTreeMap<Place, Entry>,
     queue: BTreeSet<(Duration, Place)>,
     health: BTreeMap<InstanceId, Health>,
+    version: u64,
     generation: u64,
 }
 
@@ -96,6 +97,11 @@ impl Board {
     /// All that is known, by copy.
     pub fn health(&self) -> &BTreeMap<InstanceId, Health> {
         &self.health
+    }
+
+    /// Grows whenever [`Board::health`] changes.
+    pub fn version(&self) -> u64 {
+        self.version
     }
 
     /// Take in what runs and what is asked. Gives what changed by that alone.
@@ -252,6 +258,7 @@ impl Board {
         }
         let state = CheckState { verdict, since, revision, evidence: evidence.clone() };
         health.checks.insert(place.1.clone(), state);
+        self.version += 1;
         let (instance, check) = place.clone();
         (from != Some(verdict)).then_some(Transition { instance, check, from, to: verdict, evidence })
     }
@@ -264,10 +271,15 @@ impl Board {
     /// Forget copies that are gone, and checks that are. A copy that is between two runs keeps what is
     /// known of its last one.
     fn forget(&mut self, copies: &BTreeMap<InstanceId, LocalInstance>, checks: &BTreeMap<CheckId, Check>) {
+        let count = |health: &BTreeMap<InstanceId, Health>| -> usize {
+            health.values().map(|h| 1 + h.checks.len()).sum()
+        };
+        let before = count(&self.health);
         self.health.retain(|id, health| {
             health.checks.retain(|name, _| of_copy(id, checks).any(|(check, _)| check == *name));
             copies.contains_key(id) && !health.checks.is_empty()
         });
+        self.version += u64::from(count(&self.health) != before);
     }
 
     fn remove(&mut self, place: &Place) {

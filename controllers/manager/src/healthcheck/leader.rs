@@ -1,0 +1,304 @@
+//! Accepts HealthCheck documents and says how each check is, while this process leads.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use evenkeel_api::healthcheck::HealthCheckSpec;
+use evenkeel_api::key::{Key, prefix};
+use evenkeel_api::meta::{Kind, ObjectRef};
+use evenkeel_api::name::CheckId;
+use evenkeel_api::record::{Accepted, Condition, ConditionType, Health, Status};
+use evenkeel_api::service::ServiceSpec;
+use evenkeel_plan::health::admission::{Change, Known, Text, World, decide};
+use evenkeel_runtime::backoff::Backoff;
+use evenkeel_runtime::env::Env;
+use evenkeel_runtime::leader::{Lead, Leadership};
+use evenkeel_runtime::mirror::{Changed, Mirror, Versioned};
+use evenkeel_runtime::store::{Store, TxnBuilder};
+use evenkeel_runtime::writer::{NewEvent, Outcome, WriteError, Writer};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::time::Instant;
+
+use super::HealthcheckDeps;
+
+/// A check's status is written at most so often, unless its document changed.
+const STATUS_EVERY: Duration = Duration::from_secs(1);
+/// Verdicts of many hosts are taken in together.
+const SETTLE: Duration = Duration::from_millis(100);
+
+/// The loop that accepts.
+pub(super) struct Leader {
+    store: Arc<dyn Store>,
+    env: Arc<Env>,
+    writer: Writer,
+    leadership: Leadership,
+}
+
+impl Leader {
+    /// A loop that does not lead yet.
+    pub fn new(deps: &HealthcheckDeps, writer: Writer, leadership: Leadership) -> Self {
+        Self { store: deps.store.clone(), env: deps.env.clone(), writer, leadership }
+    }
+
+    /// Lead whenever we may.
+    pub async fn run(self) -> Infallible {
+        let mut terms = self.leadership.subscribe();
+        loop {
+            let Some(lead) = self.leadership.current() else {
+                // An error would mean that the campaign is over, and then we never lead.
+                if terms.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+                continue;
+            };
+            let mut term = Term::new(self.store.clone(), self.env.clone(), self.writer.clone(), lead);
+            tokio::select! {
+                biased;
+                // Dropping a term is safe: each of its transactions is whole, and the next term reads all.
+                _ = terms.changed() => {}
+                never = term.run() => match never {},
+            }
+        }
+    }
+}
+
+/// Values parsed once a revision.
+struct Cache<T> {
+    prefix: String,
+    values: BTreeMap<Key, Versioned<T>>,
+}
+
+impl<T: DeserializeOwned> Cache<T> {
+    fn new(prefix: String) -> Self {
+        Self { prefix, values: BTreeMap::new() }
+    }
+
+    /// Take in what changed.
+    fn refresh(&mut self, mirror: &Mirror) {
+        let mut fresh = BTreeMap::new();
+        for kv in mirror.list(&self.prefix) {
+            let Ok(key) = kv.key.parse::<Key>() else { continue };
+            let value = match self.values.remove(&key) {
+                Some(old) if old.mod_revision == kv.mod_revision => Some(old),
+                _ => mirror.json(&key),
+            };
+            fresh.extend(value.map(|value| (key, value)));
+        }
+        self.values = fresh;
+    }
+}
+
+/// One time of leading.
+struct Term {
+    env: Arc<Env>,
+    writer: Writer,
+    lead: Lead,
+    mirror: Mirror,
+    accepted: Cache<Accepted<HealthCheckSpec>>,
+    status: Cache<Status>,
+    services: Cache<Accepted<ServiceSpec>>,
+    health: Cache<Health>,
+    /// When each status was last written for no new document.
+    told: BTreeMap<CheckId, Instant>,
+}
+
+impl Term {
+    fn new(store: Arc<dyn Store>, env: Arc<Env>, writer: Writer, lead: Lead) -> Self {
+        let prefixes = [
+            prefix::documents(Kind::HealthCheck),
+            prefix::accepted(Kind::HealthCheck),
+            prefix::status(Kind::HealthCheck),
+            prefix::accepted(Kind::Service),
+            prefix::health(),
+        ];
+        Self {
+            env,
+            writer,
+            lead,
+            mirror: Mirror::start(store, prefixes.into()),
+            accepted: Cache::new(prefix::accepted(Kind::HealthCheck)),
+            status: Cache::new(prefix::status(Kind::HealthCheck)),
+            services: Cache::new(prefix::accepted(Kind::Service)),
+            health: Cache::new(prefix::health()),
+            told: BTreeMap::new(),
+        }
+    }
+
+    async fn run(&mut self) -> Infallible {
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+        let mut changed = self.mirror.subscribe();
+        self.mirror.synced().await;
+        loop {
+            match self.pass().await {
+                Ok(later) => {
+                    backoff.reset();
+                    rest(&mut changed, later).await;
+                }
+                Err(error) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "checks are not accepted now");
+                    tokio::time::sleep(backoff.next(self.env.random())).await;
+                }
+            }
+        }
+    }
+
+    /// One pass over all checks; when to pass again at the latest, if there is a status that waits.
+    async fn pass(&mut self) -> Result<Option<Instant>, WriteError> {
+        let documents = self.documents();
+        self.refresh();
+        let changes = self.plan(&documents);
+        let now = Instant::now();
+        let mut later: Option<Instant> = None;
+        for (check, change) in changes {
+            if let Change::Tell(_) = change {
+                let due = self.told.get(&check).map(|told| *told + STATUS_EVERY).filter(|due| *due > now);
+                if let Some(due) = due {
+                    later = Some(later.map_or(due, |later| later.min(due)));
+                    continue;
+                }
+                self.told.insert(check.clone(), now);
+            }
+            self.execute(&check, change, documents.get(&check)).await?;
+        }
+        Ok(later)
+    }
+
+    fn documents(&self) -> BTreeMap<CheckId, Text> {
+        let documents = self.mirror.list(&prefix::documents(Kind::HealthCheck)).into_iter();
+        let documents = documents.filter_map(|kv| match kv.key.parse() {
+            Ok(Key::Document(ObjectRef::HealthCheck(id))) => {
+                let (mod_revision, create_revision) = (kv.mod_revision, kv.create_revision);
+                Some((id, Text { bytes: kv.value.to_vec(), mod_revision, create_revision }))
+            }
+            // A key that is no name: nobody asked for anything that could be told of.
+            _ => None,
+        });
+        documents.collect()
+    }
+
+    fn refresh(&mut self) {
+        self.accepted.refresh(&self.mirror);
+        self.status.refresh(&self.mirror);
+        self.services.refresh(&self.mirror);
+        self.health.refresh(&self.mirror);
+    }
+
+    fn plan(&self, documents: &BTreeMap<CheckId, Text>) -> Vec<(CheckId, Change)> {
+        let mut world = World::default();
+        for (key, service) in &self.services.values {
+            if let Key::Accepted(ObjectRef::Service(id)) = key
+                && !service.value.deleting
+            {
+                world.services.insert(id.clone(), &service.value.spec);
+            }
+        }
+        for (key, health) in &self.health.values {
+            if let Key::Health(host, id) = key {
+                let of_service = world.health.entry(id.service.clone()).or_default();
+                of_service.push((host.clone(), id.clone(), &health.value));
+            }
+        }
+        let traces = self.accepted.values.keys().chain(self.status.values.keys());
+        let traces = traces.filter_map(|key| match key {
+            Key::Accepted(ObjectRef::HealthCheck(id)) | Key::Status(ObjectRef::HealthCheck(id)) => Some(id),
+            _ => None,
+        });
+        let checks: BTreeSet<&CheckId> = documents.keys().chain(traces).collect();
+        let wall = self.env.wall();
+        let changes = checks.into_iter().filter_map(|check| {
+            let object = ObjectRef::HealthCheck(check.clone());
+            let known = Known {
+                document: documents.get(check),
+                accepted: self.accepted.values.get(&Key::Accepted(object.clone())).map(|v| &v.value),
+                status: self.status.values.get(&Key::Status(object)).map(|v| &v.value),
+            };
+            Some((check.clone(), decide(check, &known, &world, wall)?))
+        });
+        changes.collect()
+    }
+
+    async fn execute(&self, check: &CheckId, change: Change, text: Option<&Text>) -> Result<(), WriteError> {
+        let object = ObjectRef::HealthCheck(check.clone());
+        let document = Key::Document(object.clone());
+        let txn = TxnBuilder::new()
+            .if_unchanged(&self.lead.key, self.lead.mod_revision)
+            .if_unchanged(&document, text.map_or(0, |text| text.mod_revision));
+        let accepted = Key::Accepted(object.clone());
+        let status = Key::Status(object.clone());
+        let txn = match &change {
+            Change::Remove => self.set::<()>(self.set::<()>(txn, accepted, None), status, None),
+            Change::Tell(told) => self.set(txn, status, Some(told)),
+            Change::Judge { accepted: None, status: told } => self.set(txn, status, Some(told)),
+            Change::Judge { accepted: Some(new), status: told } => {
+                self.set(self.set(txn, accepted, Some(new)), status, Some(told))
+            }
+        };
+        if let Change::Judge { status: told, .. } = &change {
+            self.report(&object, told.condition(ConditionType::Valid));
+        }
+        // Lost: the document, or who leads, changed meanwhile; the mirror tells, and the next pass plans
+        // from that.
+        if let Outcome::Done { revision } = self.writer.commit(txn).await? {
+            self.mirror.caught_up(revision).await;
+        }
+        Ok(())
+    }
+
+    /// Put or remove one record, if it is as it was when we planned.
+    fn set<T: Serialize>(&self, txn: TxnBuilder, key: Key, value: Option<&T>) -> TxnBuilder {
+        let at = match &key {
+            Key::Accepted(_) => self.accepted.values.get(&key).map(|v| v.mod_revision),
+            _ => self.status.values.get(&key).map(|v| v.mod_revision),
+        };
+        // What cannot be read has a revision all the same.
+        let at = at.or_else(|| self.mirror.get(&key).map(|kv| kv.mod_revision)).unwrap_or(0);
+        let txn = txn.if_unchanged(&key, at);
+        match value.map(serde_json::to_vec) {
+            Some(Ok(value)) => txn.put(&key, value),
+            // A record of ours is always JSON.
+            Some(Err(_)) => txn,
+            None if at == 0 => txn,
+            None => txn.delete(&key),
+        }
+    }
+
+    fn report(&self, object: &ObjectRef, valid: Option<&Condition>) {
+        let Some(valid) = valid else { return };
+        self.writer.event(NewEvent {
+            object: object.clone(),
+            instance: None,
+            warning: !valid.status,
+            reason: valid.reason.clone(),
+            message: valid.message.clone(),
+        });
+    }
+}
+
+/// Until something changed or `later`. Documents do not wait; all else is gathered for a moment.
+async fn rest(changed: &mut Changed, later: Option<Instant>) {
+    let documents = prefix::documents(Kind::HealthCheck);
+    let mut end = later;
+    loop {
+        let sleep = async {
+            match end {
+                Some(end) => tokio::time::sleep_until(end).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            // Cancel-safe: keys stay until they are taken.
+            keys = changed.next() => {
+                if keys.iter().any(|key| key.starts_with(&documents)) {
+                    return;
+                }
+                let settled = Instant::now() + SETTLE;
+                end = Some(end.map_or(settled, |end| end.min(settled)));
+            }
+            () = sleep => return,
+        }
+    }
+}
