@@ -14,7 +14,7 @@ fn root() -> PathBuf {
 fn same(path: &str, wanted: &str) {
     let file = root().join(path);
     if std::env::var_os("EVENKEEL_UPDATE_SCHEMAS").is_some() {
-        std::fs::write(&file, wanted).unwrap();
+        std::fs::write(&file, wanted).expect("the file can be written");
     }
     let found = std::fs::read_to_string(&file).unwrap_or_default();
     assert!(found == wanted, "{path} is not what the code says; run hack/schema and commit it");

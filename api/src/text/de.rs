@@ -212,10 +212,7 @@ impl de::Error for Fault {
 
     fn unknown_variant(word: &str, expected: &'static [&'static str]) -> Self {
         let known = expected.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
-        match nearest(word, expected.iter().copied()) {
-            Some(near) => Fault { near: Some(near), ..Fault::new(format!("`{word}` is not one of {known}")) },
-            None => Fault::new(format!("`{word}` is not one of {known}")),
-        }
+        Fault::new(format!("`{word}` is not one of {known}")).near(nearest(word, expected.iter().copied()))
     }
 
     fn unknown_field(key: &str, expected: &'static [&'static str]) -> Self {
@@ -231,11 +228,15 @@ impl de::Error for Fault {
             _ => String::new(),
         };
         let rest = if near.is_some() { String::new() } else { known() };
-        Fault { near, unknown: Some(key.to_owned()), ..Fault::new(format!("unknown key `{key}`{rest}")) }
+        let mut fault = Fault::new(format!("unknown key `{key}`{rest}")).near(near);
+        fault.unknown = Some(key.to_owned());
+        fault
     }
 
     fn missing_field(field: &'static str) -> Self {
-        Fault::new(format!("`{field}` is missing"))
+        let mut fault = Fault::new(format!("`{field}` is missing"));
+        fault.missing = true;
+        fault
     }
 
     fn duplicate_field(field: &'static str) -> Self {

@@ -1,7 +1,10 @@
 //! The envelope: which object a document is about, and that it says so in one way only.
 
+use crate::healthcheck::HealthCheckSpec;
+use crate::host::HostSpec;
 use crate::meta::{API_VERSION, Kind, Metadata, ObjectRef};
 use crate::name::Namespace;
+use crate::network::NetworkSpec;
 
 use super::error::{Fault, Warning};
 use super::keys::{self, Note};
@@ -51,34 +54,46 @@ fn read(kind: Kind, spec: &mut Node, notes: &mut Vec<Note>) -> Result<DocumentSp
     if kind == Kind::Service {
         check::has_image(spec)?;
     }
-    keys::judge(kind, spec, notes)?;
-    let unknown = |fault: Fault| keys::locate(kind, fault);
-    Ok(match kind {
-        Kind::Service => {
-            let raw: raw::Service = de::read(spec).map_err(unknown)?;
-            DocumentSpec::Service(Box::new(lower::service(raw, notes)?))
+    let mut faults = keys::judge(kind, spec, notes);
+    let read = match kind {
+        Kind::Service => de::read(spec).map(Read::Service),
+        Kind::Network => de::read(spec).map(Read::Network),
+        Kind::HealthCheck => de::read(spec).map(Read::HealthCheck),
+        Kind::Host => de::read(spec).map(Read::Host),
+    };
+    let read = match read.map_err(|fault| keys::locate(kind, fault)) {
+        Ok(read) if faults.is_empty() => read,
+        Err(fault) if faults.is_empty() => return Err(fault),
+        read => {
+            // What is missing may be what was refused.
+            faults.extend(read.err().filter(|fault| !fault.missing));
+            return Err(Fault::together(faults));
         }
-        Kind::Network => {
-            let network = de::read(spec).map_err(unknown)?;
-            check::network(&network, notes)?;
-            DocumentSpec::Network(network)
-        }
-        Kind::HealthCheck => {
-            let healthcheck = de::read(spec).map_err(unknown)?;
-            check::healthcheck(&healthcheck)?;
-            DocumentSpec::HealthCheck(healthcheck)
-        }
-        Kind::Host => {
-            let host = de::read(spec).map_err(unknown)?;
-            check::host(&host)?;
-            DocumentSpec::Host(host)
-        }
-    })
+    };
+    match read {
+        Read::Service(raw) => lower::service(*raw, notes).map(|spec| DocumentSpec::Service(Box::new(spec))),
+        Read::Network(spec) => check::network(&spec, notes).map(|()| DocumentSpec::Network(spec)),
+        Read::HealthCheck(spec) => check::healthcheck(&spec).map(|()| DocumentSpec::HealthCheck(spec)),
+        Read::Host(spec) => check::host(&spec).map(|()| DocumentSpec::Host(spec)),
+    }
+}
+
+/// What was read, before its fields are looked at together.
+enum Read {
+    Service(Box<raw::Service>),
+    Network(NetworkSpec),
+    HealthCheck(HealthCheckSpec),
+    Host(HostSpec),
 }
 
 /// Gives a fault that knows only its path its mark, and the path its beginning.
-fn placed(fault: Fault, spec: &Node) -> Fault {
-    let at = spec.find(fault.steps.iter().rev().map(String::as_str));
+fn placed(mut fault: Fault, spec: &Node) -> Fault {
+    let find = |fault: &Fault| spec.find(fault.steps.iter().rev().map(String::as_str));
+    for more in &mut fault.more {
+        let at = find(more);
+        more.at.get_or_insert(at);
+    }
+    let at = find(&fault);
     fault.at(at).within("spec")
 }
 
@@ -112,17 +127,16 @@ fn recognise(root: &Node) -> Result<(), Fault> {
             .at(image.key_at));
         }
     }
-    for entry in
-        entries.iter().filter(|entry| !KEYS.contains(&entry.key.as_str()) && !entry.key.starts_with("x-"))
-    {
-        let problem = match entry.key.as_str() {
-            "status" => "`status` is evenkeel's to write; leave it out".to_owned(),
-            key => format!("unknown key `{key}`"),
-        };
-        let near = nearest(&entry.key, KEYS);
-        return Err(Fault { near, ..Fault::new(problem) }.at(entry.key_at));
+    let stranger = |entry: &&Entry| !KEYS.contains(&entry.key.as_str()) && !entry.key.starts_with("x-");
+    match entries.iter().find(stranger) {
+        Some(entry) if entry.key == "status" => {
+            Err(Fault::new("`status` is evenkeel's to write; leave it out").at(entry.key_at))
+        }
+        Some(Entry { key, key_at, .. }) => {
+            Err(Fault::new(format!("unknown key `{key}`")).near(nearest(key, KEYS)).at(*key_at))
+        }
+        None => Ok(()),
     }
-    Ok(())
 }
 
 fn version(root: &Node) -> Result<(), Fault> {
@@ -173,7 +187,7 @@ fn unknown_kind(word: &str) -> Fault {
     let fault = Fault::on(["kind"], format!("no kind is called {word:?}; there are {}", known.join(", ")));
     // Kinds are distinct enough to be compared without their case.
     let near = known.iter().find(|kind| kind.eq_ignore_ascii_case(word)).cloned();
-    Fault { near: near.or_else(|| nearest(word, known.iter().map(String::as_str))), ..fault }
+    fault.near(near.or_else(|| nearest(word, known.iter().map(String::as_str))))
 }
 
 /// The object that the document is about, which key and metadata may both name, but not differently.

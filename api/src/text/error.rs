@@ -8,8 +8,22 @@ use serde::{Deserialize, Serialize};
 ///
 /// `Display` is for terminals, over several lines with the place marked; [`DocumentError::one_line`] is for
 /// a status or a log.
+/// Its fields are those of [`Problem`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-pub struct DocumentError {
+#[serde(transparent)]
+// Boxed, since it travels in results whose other half is small.
+pub struct DocumentError(Box<Problem>);
+
+impl std::ops::Deref for DocumentError {
+    type Target = Problem;
+    fn deref(&self) -> &Problem {
+        &self.0
+    }
+}
+
+/// What a [`DocumentError`] tells.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
     /// The file or the store key.
     pub origin: String,
     /// The line, counted from 1 in the whole file.
@@ -29,13 +43,20 @@ pub struct DocumentError {
     pub source_line: Option<String>,
     /// How many characters are at fault from `column` on, at least 1.
     pub width: u64,
+    /// Further problems of the same document, found in the same reading.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<DocumentError>,
 }
 
 impl DocumentError {
     /// The problem with its place on one line: «line 14, column 7: unknown key `replica`, did you mean
-    /// `replicas`?».
+    /// `replicas`?». Of further problems it tells the number.
     pub fn one_line(&self) -> String {
-        format!("line {}, column {}: {}", self.line, self.column, self.sentence())
+        let more = match self.also.len() {
+            0 => String::new(),
+            n => format!(" (and {n} more)"),
+        };
+        format!("line {}, column {}: {}{more}", self.line, self.column, self.sentence())
     }
 
     /// The problem with the suggestion, without the place.
@@ -52,6 +73,17 @@ const WINDOW: usize = 120;
 
 impl fmt::Display for DocumentError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.show(f)?;
+        self.also.iter().try_for_each(|also| {
+            f.write_str("\n")?;
+            also.show(f)
+        })
+    }
+}
+
+impl DocumentError {
+    /// The problem with its place marked, over several lines.
+    fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}:{}: {}", self.origin, self.line, self.column, self.sentence())?;
         let Some(source) = &self.source_line else { return Ok(()) };
         let (shown, caret) = window(source, usize::try_from(self.column).unwrap_or(1).saturating_sub(1));
@@ -111,7 +143,11 @@ pub(crate) struct Mark {
 /// A problem on its way from the place where it was found to the person who reads it: each level that it
 /// passes adds what it knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Fault {
+pub(crate) struct Fault(Box<Found>);
+
+/// What is known of a problem so far.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Found {
     /// Where in the text; the innermost level that knows it sets it.
     pub at: Option<Mark>,
     /// Where in the document, innermost step first.
@@ -122,12 +158,29 @@ pub(crate) struct Fault {
     pub near: Option<String>,
     /// The key that nobody knows, so that the table of keys can say where it belongs.
     pub unknown: Option<String>,
+    /// Whether something is not there at all.
+    pub missing: bool,
+    /// Further problems.
+    pub more: Vec<Fault>,
+}
+
+impl std::ops::Deref for Fault {
+    type Target = Found;
+    fn deref(&self) -> &Found {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for Fault {
+    fn deref_mut(&mut self) -> &mut Found {
+        &mut self.0
+    }
 }
 
 impl Fault {
     /// A problem whose place is not known yet.
     pub fn new(problem: impl Into<String>) -> Self {
-        Self { at: None, steps: Vec::new(), problem: problem.into(), near: None, unknown: None }
+        Self(Box::new(Found { problem: problem.into(), ..Found::default() }))
     }
 
     /// A problem at a path, whose mark is looked up later.
@@ -138,6 +191,12 @@ impl Fault {
         fault
     }
 
+    /// With the known word that is nearest, if there is one.
+    pub fn near(mut self, near: Option<String>) -> Self {
+        self.near = near;
+        self
+    }
+
     /// The place, unless an inner level knew it better.
     pub fn at(mut self, mark: Mark) -> Self {
         self.at.get_or_insert(mark);
@@ -146,8 +205,19 @@ impl Fault {
 
     /// One level further out.
     pub fn within(mut self, step: impl Into<String>) -> Self {
-        self.steps.push(step.into());
+        let step = step.into();
+        self.more.iter_mut().for_each(|fault| fault.steps.push(step.clone()));
+        self.steps.push(step);
         self
+    }
+
+    /// Several problems as one, in the order of the text.
+    pub fn together(mut faults: Vec<Fault>) -> Fault {
+        faults.sort_by_key(|fault| fault.at.map(|at| at.offset));
+        let mut faults = faults.into_iter();
+        let mut first = faults.next().unwrap_or_else(|| Fault::new("the document could not be read"));
+        first.more.extend(faults);
+        first
     }
 
     /// The path from the document's top, dotted.
@@ -157,7 +227,9 @@ impl Fault {
 
     /// The error for people, with its line of `text`, the whole file.
     pub fn into_error(self, origin: String, text: &str) -> DocumentError {
-        let mark = self.at.unwrap_or(Mark { line: 1, column: 1, offset: 0, len: 0 });
+        let path = self.path();
+        let Found { at, problem, near, more, .. } = *self.0;
+        let mark = at.unwrap_or(Mark { line: 1, column: 1, offset: 0, len: 0 });
         let source_line = text
             .lines()
             .nth(usize::try_from(mark.line).unwrap_or(usize::MAX).saturating_sub(1))
@@ -165,16 +237,18 @@ impl Fault {
             .filter(|line| !line.is_empty());
         let spanned = text.get(mark.offset..mark.offset.saturating_add(mark.len)).unwrap_or_default();
         let width = spanned.lines().next().unwrap_or_default().chars().count().max(1);
-        DocumentError {
+        let also = more.into_iter().map(|fault| fault.into_error(origin.clone(), text)).collect();
+        DocumentError(Box::new(Problem {
             origin,
             line: mark.line.max(1),
             column: mark.column.max(1),
-            path: self.path(),
-            problem: self.problem,
-            suggestion: self.near,
+            path,
+            problem,
+            suggestion: near,
             source_line,
             width: width as u64,
-        }
+            also,
+        }))
     }
 }
 

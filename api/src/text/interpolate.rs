@@ -25,7 +25,7 @@ pub struct InterpolationError {
 impl From<Fault> for InterpolationError {
     fn from(fault: Fault) -> Self {
         let at = fault.at.unwrap_or_default();
-        Self { line: at.line.max(1), column: at.column.max(1), problem: fault.problem }
+        Self { line: at.line.max(1), column: at.column.max(1), problem: fault.problem.clone() }
     }
 }
 

@@ -1,252 +1,97 @@
 //! From the forms that people write to the one that controllers see, and what can only be judged when two
 //! keys are looked at together.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Display;
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use crate::name::ObjectName;
-use crate::service::{self, EngineCheck, Mode, Mount, Port, Reservations, ServiceSpec, Template};
+use crate::service::{self, EngineCheck, Mode, ServiceSpec, Template};
 
 use super::error::Fault;
 use super::keys::Note;
 use super::raw::forms::{OneOrMany, Pairs, PairsOf, Scalar, Words};
-use super::raw::{self, deploy, small};
+use super::raw::{self, named, small};
 
+mod distinct;
 mod text;
+mod twins;
 
 type Result<T> = std::result::Result<T, Fault>;
 
 /// Brings a Service to its canonical form.
-pub(crate) fn service(raw: raw::Service, notes: &mut Vec<Note>) -> Result<ServiceSpec> {
-    // Without `..`: a key that is added to the raw form is not forgotten here.
-    let raw::Service {
-        image,
-        pull_policy,
-        platform,
-        command,
-        entrypoint,
-        environment,
-        labels,
-        networks,
-        network_mode,
-        ports,
-        volumes,
-        tmpfs,
-        healthcheck,
-        container_name,
-        hostname,
-        domainname,
-        user,
-        group_add,
-        working_dir,
-        read_only,
-        privileged,
-        cap_add,
-        cap_drop,
-        devices,
-        gpus,
-        security_opt,
-        sysctls,
-        ulimits,
-        shm_size,
-        init,
-        tty,
-        stdin_open,
-        stop_signal,
-        stop_grace_period,
-        logging,
-        dns,
-        dns_search,
-        dns_opt,
-        extra_hosts,
-        pid,
-        ipc,
-        userns_mode,
-        cgroup,
-        runtime,
-        storage_opt,
-        oom_score_adj,
-        oom_kill_disable,
-        cpuset,
-        annotations,
-        restart,
-        scale,
-        mem_limit,
-        mem_reservation,
-        memswap_limit,
-        pids_limit,
-        cpus,
-        cpu_shares,
-        depends_on,
-        endpoints_policy,
-        deploy,
-    } = raw;
-    let twins =
-        Twins { scale, mem_limit, mem_reservation, memswap_limit, pids_limit, cpus, cpu_shares, restart };
-    let (limits, deploy) = twins.with(deploy.unwrap_or_default())?;
-    let template = Template {
-        image: text::image(image)?,
-        pull_policy,
-        platform: text::platform(platform)?,
-        command: words("command", command, notes),
-        entrypoint: words("entrypoint", entrypoint, notes),
-        environment: environment.map(|PairsOf(pairs)| pairs).unwrap_or_default(),
-        labels: own_labels(&["labels"], labels)?,
-        networks: networks.map(|small::Networks(networks)| networks).unwrap_or_default(),
-        network_mode,
-        ports: distinct_ports(ports.unwrap_or_default().into_iter().map(|entry| entry.0).collect())?,
-        mounts: distinct_mounts(
-            volumes.unwrap_or_default().into_iter().map(|entry| entry.0).collect(),
-            tmpfs.map(|entries| entries.0).unwrap_or_default(),
-        )?,
-        healthcheck: healthcheck.map(engine_check).transpose()?,
-        container_name,
-        hostname: hostname.map(|name| text::hostname("hostname", name)).transpose()?,
-        domainname: domainname.map(|name| text::hostname("domainname", name)).transpose()?,
-        user: user.map(|Scalar(user)| user).filter(|user| !user.is_empty()),
-        group_add: scalars(group_add),
-        working_dir: working_dir.map(text::working_dir).transpose()?,
-        read_only,
-        privileged,
-        cap_add: text::capabilities("cap_add", cap_add)?,
-        cap_drop: text::capabilities("cap_drop", cap_drop)?,
-        devices: devices.unwrap_or_default().into_iter().map(|entry| entry.0).collect(),
-        gpus: gpus.map(|small::Gpus(count)| count),
-        security_opt: text::security_opt(security_opt)?,
-        sysctls: pairs(sysctls),
-        ulimits: ulimits.unwrap_or_default().into_iter().map(|(name, limit)| (name, limit.0)).collect(),
-        shm_size,
-        init,
-        tty,
-        stdin_open,
-        stop_signal: stop_signal.map(text::signal).transpose()?,
-        stop_grace_period,
-        logging: logging.map(|small::Logging { driver, options }| service::Logging {
-            driver,
-            options: scalar_map(options),
-        }),
-        dns: resolvers(dns)?,
-        // Compose clears the list with an empty text.
-        dns_search: dns_search
-            .map(|OneOrMany(list)| list.into_iter().filter(|domain| !domain.is_empty()).collect()),
-        dns_opt: dns_opt.unwrap_or_default(),
-        extra_hosts: extra_hosts.map(|small::ExtraHosts(lines)| lines).unwrap_or_default(),
-        pid,
-        ipc: ipc
-            .map(|word| text::one_of("ipc", word, &["host", "private", "shareable", "none"]))
-            .transpose()?,
-        userns_mode,
-        cgroup: cgroup.map(|word| text::one_of("cgroup", word, &["host", "private"])).transpose()?,
-        runtime,
-        storage_opt: scalar_map(storage_opt),
-        oom_score_adj: oom_score_adj.map(|n| within("oom_score_adj", n, -1000, 1000)).transpose()?,
-        oom_kill_disable,
-        cpuset: cpuset.map(text::cpuset).transpose()?,
-        annotations: pairs(annotations),
-    };
-    let depends_on = depends_on.map(|small::DependsOn(services)| services).unwrap_or_default();
+pub(crate) fn service(mut raw: raw::Service, notes: &mut Vec<Note>) -> Result<ServiceSpec> {
+    let (limits, deploy) = twins::resolve(&mut raw)?;
+    let depends_on = raw.depends_on.take().map(|named::DependsOn(services)| services).unwrap_or_default();
+    let endpoints_policy = raw.endpoints_policy;
+    let template = template(raw, notes)?;
     let spec = ServiceSpec { template, limits, deploy, depends_on, endpoints_policy };
     together(&spec)?;
     advise(&spec, notes);
     Ok(spec)
 }
 
-/// Compose has two words for some things; both may be written if they agree.
-struct Twins {
-    scale: Option<u32>,
-    mem_limit: Option<crate::quantity::Bytes>,
-    mem_reservation: Option<crate::quantity::Bytes>,
-    memswap_limit: Option<Scalar>,
-    pids_limit: Option<i64>,
-    cpus: Option<crate::quantity::MilliCpus>,
-    cpu_shares: Option<i64>,
-    restart: Option<small::Restart>,
-}
-
-fn one<T: PartialEq + Display>(short: &str, a: Option<T>, long: &str, b: Option<T>) -> Result<Option<T>> {
-    match (a, b) {
-        (Some(a), Some(b)) if a != b => Err(Fault::on(
-            [short],
-            format!(
-                "`{short}: {a}` and `{long}: {b}` are two words for one thing, and differ; keep one of them"
-            ),
-        )),
-        (a, b) => Ok(b.or(a)),
-    }
-}
-
-impl Twins {
-    fn with(self, deploy: deploy::Deploy) -> Result<(service::Limits, service::Deploy)> {
-        let Twins { scale, mem_limit, mem_reservation, memswap_limit, pids_limit, cpus, cpu_shares, restart } =
-            self;
-        let deploy::Deploy {
-            mode,
-            endpoint_mode: _,
-            replicas,
-            labels,
-            placement,
-            resources,
-            restart_policy,
-            update_config,
-            stop_delay,
-            disconnect,
-        } = deploy;
-        let deploy::Resources { limits, reservations } = resources.unwrap_or_default();
-        let (high, low) = (limits.unwrap_or_default(), reservations.unwrap_or_default());
-        let low = Reservations {
-            cpus: low.cpus,
-            memory: one(
-                "mem_reservation",
-                mem_reservation,
-                "deploy.resources.reservations.memory",
-                low.memory,
-            )?,
-        };
-        let limits = service::Limits {
-            memory: one("mem_limit", mem_limit, "deploy.resources.limits.memory", high.memory)?,
-            cpus: one("cpus", cpus, "deploy.resources.limits.cpus", high.cpus)?,
-            pids: one("pids_limit", pids_limit, "deploy.resources.limits.pids", high.pids)?,
-            // As in Swarm, what is set aside is the ledger's alone; Compose's own word tells the kernel too.
-            memory_reservation: mem_reservation,
-            memory_swap: memswap_limit.map(|Scalar(size)| text::swap(&size)).transpose()?,
-            cpu_shares,
-        };
-        if restart.is_some() && restart_policy.is_some() {
-            return Err(Fault::on(
-                ["restart"],
-                "`restart` and `deploy.restart_policy` are two words for one thing; keep one of them",
-            ));
-        }
-        let deploy = service::Deploy {
-            mode,
-            replicas: one("scale", scale, "deploy.replicas", replicas)?,
-            labels: own_labels(&["deploy", "labels"], labels)?,
-            placement: placed(placement.unwrap_or_default())?,
-            reservations: low,
-            restart_policy: restart_policy
-                .or(restart.map(|small::Restart(policy)| policy))
-                .unwrap_or_default(),
-            update_config: update_config.unwrap_or_default(),
-            stop_delay,
-            disconnect: disconnect.unwrap_or_default(),
-        };
-        Ok((limits, deploy))
-    }
-}
-
-fn placed(raw: deploy::Placement) -> Result<service::Placement> {
-    let deploy::Placement { constraints, preferences, max_replicas_per_node } = raw;
-    if max_replicas_per_node == Some(0) {
-        return Err(Fault::on(
-            ["deploy", "placement", "max_replicas_per_node"],
-            "0 copies a host are none at all; write `deploy.replicas: 0` for that, or leave it out for no limit",
-        ));
-    }
-    Ok(service::Placement {
-        constraints: constraints.unwrap_or_default().into_iter().map(|text| text.0).collect(),
-        spread: preferences.unwrap_or_default().into_iter().map(|preference| preference.spread.0).collect(),
-        max_replicas_per_node,
+/// What the container of a copy is made from.
+fn template(raw: raw::Service, notes: &mut Vec<Note>) -> Result<Template> {
+    Ok(Template {
+        image: text::image(raw.image)?,
+        pull_policy: raw.pull_policy,
+        platform: text::platform(raw.platform)?,
+        command: words("command", raw.command, notes),
+        entrypoint: words("entrypoint", raw.entrypoint, notes),
+        environment: raw.environment.map(|PairsOf(pairs)| pairs).unwrap_or_default(),
+        labels: own_labels(&["labels"], raw.labels)?,
+        networks: raw.networks.map(|named::Networks(networks)| networks).unwrap_or_default(),
+        network_mode: raw.network_mode,
+        ports: distinct::ports(raw.ports.unwrap_or_default().into_iter().map(|entry| entry.0).collect())?,
+        mounts: distinct::mounts(
+            raw.volumes.unwrap_or_default().into_iter().map(|entry| entry.0).collect(),
+            raw.tmpfs.map(|entries| entries.0).unwrap_or_default(),
+        )?,
+        healthcheck: raw.healthcheck.map(engine_check).transpose()?,
+        container_name: raw.container_name,
+        hostname: raw.hostname.map(|name| text::hostname("hostname", name)).transpose()?,
+        domainname: raw.domainname.map(|name| text::hostname("domainname", name)).transpose()?,
+        user: raw.user.map(|Scalar(user)| user).filter(|user| !user.is_empty()),
+        group_add: scalars(raw.group_add),
+        working_dir: raw.working_dir.map(text::working_dir).transpose()?,
+        read_only: raw.read_only,
+        privileged: raw.privileged,
+        cap_add: text::capabilities("cap_add", raw.cap_add)?,
+        cap_drop: text::capabilities("cap_drop", raw.cap_drop)?,
+        devices: raw.devices.unwrap_or_default().into_iter().map(|entry| entry.0).collect(),
+        gpus: raw.gpus.map(|small::Gpus(count)| count),
+        security_opt: text::security_opt(raw.security_opt)?,
+        sysctls: pairs(raw.sysctls),
+        ulimits: raw.ulimits.unwrap_or_default().into_iter().map(|(name, limit)| (name, limit.0)).collect(),
+        shm_size: raw.shm_size,
+        init: raw.init,
+        tty: raw.tty,
+        stdin_open: raw.stdin_open,
+        stop_signal: raw.stop_signal.map(text::signal).transpose()?,
+        stop_grace_period: raw.stop_grace_period,
+        logging: raw.logging.map(|small::Logging { driver, options }| service::Logging {
+            driver,
+            options: scalar_map(options),
+        }),
+        dns: resolvers(raw.dns)?,
+        // Compose clears the list with an empty text.
+        dns_search: raw
+            .dns_search
+            .map(|OneOrMany(list)| list.into_iter().filter(|domain| !domain.is_empty()).collect()),
+        dns_opt: raw.dns_opt.unwrap_or_default(),
+        extra_hosts: raw.extra_hosts.map(|named::ExtraHosts(lines)| lines).unwrap_or_default(),
+        pid: raw.pid,
+        ipc: raw
+            .ipc
+            .map(|word| text::one_of("ipc", word, &["host", "private", "shareable", "none"]))
+            .transpose()?,
+        userns_mode: raw.userns_mode,
+        cgroup: raw.cgroup.map(|word| text::one_of("cgroup", word, &["host", "private"])).transpose()?,
+        runtime: raw.runtime,
+        storage_opt: scalar_map(raw.storage_opt),
+        oom_score_adj: raw.oom_score_adj.map(|n| within("oom_score_adj", n, -1000, 1000)).transpose()?,
+        oom_kill_disable: raw.oom_kill_disable,
+        cpuset: raw.cpuset.map(text::cpuset).transpose()?,
+        annotations: pairs(raw.annotations),
     })
 }
 
@@ -417,48 +262,4 @@ fn engine_check(check: small::Check) -> Result<EngineCheck> {
         (false, test) => test.map(|test| test.0).unwrap_or_default(),
     };
     Ok(EngineCheck { test, interval, timeout, retries, start_period, start_interval })
-}
-
-/// Two ports cannot be one on the host, and a name means one port.
-fn distinct_ports(entries: Vec<Vec<Port>>) -> Result<Vec<Port>> {
-    let mut ports: Vec<Port> = Vec::new();
-    for (index, port) in
-        entries.into_iter().enumerate().flat_map(|(i, ports)| ports.into_iter().map(move |p| (i, p)))
-    {
-        let fault = |problem: String| Err(Fault::on(["ports", &index.to_string()], problem));
-        for other in ports.iter().filter(|other| other.protocol == port.protocol) {
-            if let (Some(a), Some(b)) = (&other.published, &port.published)
-                && let (Some(number), true) = (a.port, a.port == b.port)
-                && a.host_ip.zip(b.host_ip).is_none_or(|(a, b)| a.overlaps(&b))
-            {
-                return fault(format!("port {number} of the host is published twice; leave one out"));
-            }
-            if port.name.is_some() && other.name == port.name {
-                let name = port.name.as_ref().map(ObjectName::as_str).unwrap_or_default();
-                return fault(format!("two ports are named {name:?}; give one of them another name"));
-            }
-        }
-        ports.push(port);
-    }
-    Ok(ports)
-}
-
-fn distinct_mounts(volumes: Vec<Mount>, tmpfs: Vec<Mount>) -> Result<Vec<Mount>> {
-    let mut seen = BTreeSet::new();
-    let indexed = |key: &'static str, mounts: &[Mount]| {
-        mounts
-            .iter()
-            .enumerate()
-            .map(|(i, mount)| (key, i.to_string(), mount.target.clone()))
-            .collect::<Vec<_>>()
-    };
-    for (key, index, target) in indexed("volumes", &volumes).into_iter().chain(indexed("tmpfs", &tmpfs)) {
-        if !seen.insert(target.clone()) {
-            return Err(Fault::on(
-                [key, &index],
-                format!("two things are mounted on {target}; leave one out"),
-            ));
-        }
-    }
-    Ok(volumes.into_iter().chain(tmpfs).collect())
 }

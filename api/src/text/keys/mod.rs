@@ -117,64 +117,78 @@ impl Note {
     }
 }
 
-/// Applies the table to a spec: refuses what is refused, and takes out what is ignored.
-pub(crate) fn judge(kind: Kind, spec: &mut Node, notes: &mut Vec<Note>) -> Result<(), Fault> {
-    walk(kind, spec, &mut Vec::new(), notes)
+/// Applies the table to a spec: takes out what is ignored or refused, and tells of both.
+pub(crate) fn judge(kind: Kind, spec: &mut Node, notes: &mut Vec<Note>) -> Vec<Fault> {
+    let mut judge = Judge { kind, notes, faults: Vec::new() };
+    judge.walk(spec, &mut Vec::new());
+    judge.faults
 }
 
-fn walk(kind: Kind, node: &mut Node, path: &mut Vec<String>, notes: &mut Vec<Note>) -> Result<(), Fault> {
-    match &mut node.value {
-        Value::Map(entries) => {
-            let mut index = 0;
-            while let Some(entry) = entries.get_mut(index) {
-                path.push(entry.key.clone());
-                let keep = verdict(kind, path, &entry.value, entry.key_at, notes)?;
-                if keep {
-                    walk(kind, &mut entry.value, path, notes)?;
-                    index += 1;
-                } else {
-                    entries.remove(index);
+struct Judge<'a> {
+    kind: Kind,
+    notes: &'a mut Vec<Note>,
+    faults: Vec<Fault>,
+}
+
+impl Judge<'_> {
+    fn walk(&mut self, node: &mut Node, path: &mut Vec<String>) {
+        match &mut node.value {
+            Value::Map(entries) => {
+                let mut index = 0;
+                while let Some(entry) = entries.get_mut(index) {
+                    path.push(entry.key.clone());
+                    let keep = self.verdict(path, &entry.value, entry.key_at);
+                    if keep {
+                        self.walk(&mut entry.value, path);
+                        index += 1;
+                    } else {
+                        entries.remove(index);
+                    }
+                    path.pop();
                 }
-                path.pop();
             }
-        }
-        Value::List(items) => {
-            for (index, item) in items.iter_mut().enumerate() {
-                path.push(index.to_string());
-                walk(kind, item, path, notes)?;
-                path.pop();
+            Value::List(items) => {
+                for (index, item) in items.iter_mut().enumerate() {
+                    path.push(index.to_string());
+                    self.walk(item, path);
+                    path.pop();
+                }
             }
+            _ => {}
         }
-        _ => {}
     }
-    Ok(())
-}
 
-/// What the table says of one entry: whether it stays.
-fn verdict(kind: Kind, path: &[String], node: &Node, at: Mark, notes: &mut Vec<Note>) -> Result<bool, Fault> {
-    let fault = |problem: String| Err(Fault::on(path.iter().map(String::as_str), problem).at(at));
-    for row in rows(kind).filter(|row| row.matches(path, node)) {
-        let shown = row.shown(path, node);
-        let refusing = matches!(row.verdict, Verdict::Refused(..) | Verdict::NotYet(_));
-        if refusing && row.value.is_none() && asks_for_nothing(node) {
-            return Ok(false);
-        }
-        match row.verdict {
-            // A row for one value may still follow.
-            Verdict::Honoured(_) => {}
-            Verdict::Silent(_) => return Ok(false),
-            Verdict::Ignored(why) => {
-                let message = format!("`{shown}` is ignored: {why}");
-                notes.push(Note { at: Some(at), ..Note::on(path.iter().map(String::as_str), message) });
-                return Ok(false);
+    /// What the table says of one entry: whether it stays.
+    fn verdict(&mut self, path: &[String], node: &Node, at: Mark) -> bool {
+        let fault = |problem: String| Fault::on(path.iter().map(String::as_str), problem).at(at);
+        for row in rows(self.kind).filter(|row| row.matches(path, node)) {
+            let shown = row.shown(path, node);
+            let refusing = matches!(row.verdict, Verdict::Refused(..) | Verdict::NotYet(_));
+            if refusing && row.value.is_none() && asks_for_nothing(node) {
+                return false;
             }
-            Verdict::Refused(why, instead) => {
-                return fault(format!("`{shown}` is refused: {why}; {instead}"));
+            match row.verdict {
+                // A row for one value may still follow.
+                Verdict::Honoured(_) => {}
+                Verdict::Silent(_) => return false,
+                Verdict::Ignored(why) => {
+                    let message = format!("`{shown}` is ignored: {why}");
+                    self.notes
+                        .push(Note { at: Some(at), ..Note::on(path.iter().map(String::as_str), message) });
+                    return false;
+                }
+                Verdict::Refused(why, instead) => {
+                    self.faults.push(fault(format!("`{shown}` is refused: {why}; {instead}")));
+                    return false;
+                }
+                Verdict::NotYet(until) => {
+                    self.faults.push(fault(format!("`{shown}` is not supported yet; {until}")));
+                    return false;
+                }
             }
-            Verdict::NotYet(until) => return fault(format!("`{shown}` is not supported yet; {until}")),
         }
+        true
     }
-    Ok(true)
 }
 
 /// `internal: false` and `links: []` say what is so anyway.
@@ -188,7 +202,7 @@ fn asks_for_nothing(node: &Node) -> bool {
 }
 
 /// Tells of an unknown key where it belongs, if the table knows it in another place.
-pub(crate) fn locate(kind: Kind, fault: Fault) -> Fault {
+pub(crate) fn locate(kind: Kind, mut fault: Fault) -> Fault {
     let Some(key) = fault.unknown.as_deref() else { return fault };
     let here = fault.path();
     let mut places = rows(kind)
@@ -198,8 +212,8 @@ pub(crate) fn locate(kind: Kind, fault: Fault) -> Fault {
         .map(|(parent, _)| parent);
     let (Some(place), None) = (places.next(), places.next()) else { return fault };
     let place = if place.is_empty() { "spec".to_owned() } else { format!("spec.{place}") };
-    let problem = format!("unknown key `{key}` here; it belongs below `{place}`");
-    Fault { problem, near: None, ..fault }
+    fault.problem = format!("unknown key `{key}` here; it belongs below `{place}`");
+    fault.near(None)
 }
 
 /// The table of a kind as Markdown, for the documentation.

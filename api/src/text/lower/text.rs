@@ -126,5 +126,5 @@ pub(super) fn one_of(key: &str, word: String, known: &[&str]) -> Result<String> 
         return Ok(word);
     }
     let problem = format!("`{word}` is not one of {}", known.join(", "));
-    Err(Fault { near: nearest(&word, known.iter().copied()), ..Fault::on([key], problem) })
+    Err(Fault::on([key], problem).near(nearest(&word, known.iter().copied())))
 }

@@ -13,6 +13,7 @@ use crate::service::{EndpointsPolicy, HostNamespace, NetworkMode, PullPolicy};
 pub(crate) mod deploy;
 pub(crate) mod forms;
 pub(crate) mod mounts;
+pub(crate) mod named;
 pub(crate) mod ports;
 pub(crate) mod small;
 pub(crate) mod words;
@@ -20,8 +21,9 @@ pub(crate) mod words;
 use deploy::Deploy;
 use forms::{Environment, OneOrMany, Pairs, Scalar, Words};
 use mounts::{MountEntry, TmpfsEntries};
+use named::{DependsOn, ExtraHosts, Networks};
 use ports::PortEntry;
-use small::{Check, DependsOn, DeviceEntry, ExtraHosts, Gpus, Logging, Networks, Restart, UlimitEntry};
+use small::{Check, DeviceEntry, Gpus, Logging, Restart, UlimitEntry};
 
 /// What people want of one service, in Compose's words.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -31,6 +33,7 @@ pub(crate) struct Service {
     /// The image's reference.
     pub image: String,
     /// When the registry is asked for the image.
+    #[serde(default)]
     #[schemars(schema_with = "pull_policy")]
     pub pull_policy: Option<PullPolicy>,
     /// `os/arch[/variant]`: what to pull, and a constraint on the host.
