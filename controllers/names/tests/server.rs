@@ -1,5 +1,7 @@
 //! The server over real sockets of this machine.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on shall say where")]
+
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;

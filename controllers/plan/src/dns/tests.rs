@@ -322,8 +322,8 @@ fn aliases_merge_and_never_hide_a_service() {
 #[test]
 fn domains_may_differ_and_nest() {
     let mut world = world();
-    let domain = |domain: &str| Some(serde_json::from_value(serde_json::json!({"domain": domain})).unwrap());
-    world.networks.get_mut("db").unwrap().dns = domain("shop.internal");
+    let dns = serde_json::from_value(serde_json::json!({"domain": "shop.internal"})).unwrap();
+    world.networks.get_mut("db").unwrap().dns = Some(dns);
     serve(&mut world, "shop/web", &["lan"], &["h1 1 lan=10.88.1.10"]);
     serve(&mut world, "crew/pg", &["db"], &["h1 1 db=10.89.1.10"]);
     serve(&mut world, "crew/agent", &[], &["h2 h2", "h3 h3"]);
