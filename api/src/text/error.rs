@@ -38,10 +38,12 @@ pub struct Problem {
     /// The known word that is nearest to an unknown one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suggestion: Option<String>,
-    /// The line of text at that place.
+    /// The line of text at that place; of a long one, the part around it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_line: Option<String>,
-    /// How many characters are at fault from `column` on, at least 1.
+    /// Where in `source_line` the fault begins, counted from 0 in characters.
+    pub caret: u64,
+    /// How many characters are at fault from there on, at least 1.
     pub width: u64,
     /// Further problems of the same document, found in the same reading.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -68,9 +70,6 @@ impl DocumentError {
     }
 }
 
-/// The longest part of a source line that a terminal is shown.
-const WINDOW: usize = 120;
-
 impl fmt::Display for DocumentError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.show(f)?;
@@ -86,12 +85,11 @@ impl DocumentError {
     fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}:{}: {}", self.origin, self.line, self.column, self.sentence())?;
         let Some(source) = &self.source_line else { return Ok(()) };
-        let (shown, caret) = window(source, usize::try_from(self.column).unwrap_or(1).saturating_sub(1));
         let number = self.line.to_string();
         let gutter = " ".repeat(number.len());
-        let width = usize::try_from(self.width).unwrap_or(1).max(1);
-        let width = width.min(shown.chars().count().saturating_sub(caret).max(1));
-        write!(f, "\n{gutter} |\n{number} | {shown}\n{gutter} | {}{}", " ".repeat(caret), "^".repeat(width))?;
+        let count = |n: u64| usize::try_from(n).unwrap_or(0).min(WINDOW);
+        let (space, mark) = (" ".repeat(count(self.caret)), "^".repeat(count(self.width).max(1)));
+        write!(f, "\n{gutter} |\n{number} | {source}\n{gutter} | {space}{mark}")?;
         if !self.path.is_empty() {
             write!(f, "\n{gutter} = in {}", self.path)?;
         }
@@ -99,13 +97,26 @@ impl DocumentError {
     }
 }
 
-/// The part of a line around a column, fit for a terminal: a document must not send it control characters.
+/// The longest part of a source line that is kept.
+const WINDOW: usize = 120;
+/// The most further problems that are told with the first.
+const MOST: usize = 20;
+/// The longest message: a key may be as long as a document, and messages end in the store.
+const LONGEST: usize = 600;
+
+/// The part of a line around a column, counted from 0, and where the column is in it.
 fn window(line: &str, column: usize) -> (String, usize) {
     let length = line.chars().count();
     let from = if length <= WINDOW { 0 } else { column.saturating_sub(WINDOW / 2).min(length - WINDOW) };
-    let shown = line.chars().skip(from).take(WINDOW);
-    let shown = shown.map(|c| if c == '\t' { ' ' } else { c }).map(|c| if c.is_control() { '?' } else { c });
-    (shown.collect(), column.saturating_sub(from))
+    let shown: String =
+        line.chars().skip(from).take(WINDOW).map(|c| if c == '\t' { ' ' } else { c }).collect();
+    (tame(&shown), column.saturating_sub(from))
+}
+
+/// A text without what a terminal would obey, and not longer than anybody reads.
+fn tame(text: &str) -> String {
+    let tamed: String = text.chars().take(LONGEST).map(|c| if c.is_control() { '?' } else { c }).collect();
+    if text.chars().nth(LONGEST).is_some() { tamed + "…" } else { tamed }
 }
 
 /// Something that is accepted, and that its author should hear of.
@@ -216,7 +227,7 @@ impl Fault {
         faults.sort_by_key(|fault| fault.at.map(|at| at.offset));
         let mut faults = faults.into_iter();
         let mut first = faults.next().unwrap_or_else(|| Fault::new("the document could not be read"));
-        first.more.extend(faults);
+        first.more.extend(faults.take(MOST));
         first
     }
 
@@ -227,25 +238,26 @@ impl Fault {
 
     /// The error for people, with its line of `text`, the whole file.
     pub fn into_error(self, origin: String, text: &str) -> DocumentError {
-        let path = self.path();
+        let path = tame(&self.path());
         let Found { at, problem, near, more, .. } = *self.0;
         let mark = at.unwrap_or(Mark { line: 1, column: 1, offset: 0, len: 0 });
-        let source_line = text
-            .lines()
-            .nth(usize::try_from(mark.line).unwrap_or(usize::MAX).saturating_sub(1))
-            .map(|line| line.trim_end().to_owned())
-            .filter(|line| !line.is_empty());
+        let index = |n: u64| usize::try_from(n).unwrap_or(usize::MAX).saturating_sub(1);
+        let line = text.lines().nth(index(mark.line)).map(str::trim_end).filter(|line| !line.is_empty());
+        let (shown, caret) = line.map(|line| window(line, index(mark.column))).unzip();
+        let room =
+            shown.as_deref().map_or(0, |shown| shown.chars().count()).saturating_sub(caret.unwrap_or(0));
         let spanned = text.get(mark.offset..mark.offset.saturating_add(mark.len)).unwrap_or_default();
-        let width = spanned.lines().next().unwrap_or_default().chars().count().max(1);
+        let width = spanned.lines().next().unwrap_or_default().chars().count().min(room).max(1);
         let also = more.into_iter().map(|fault| fault.into_error(origin.clone(), text)).collect();
         DocumentError(Box::new(Problem {
             origin,
             line: mark.line.max(1),
             column: mark.column.max(1),
             path,
-            problem,
+            problem: tame(&problem),
             suggestion: near,
-            source_line,
+            source_line: shown,
+            caret: caret.unwrap_or(0) as u64,
             width: width as u64,
             also,
         }))

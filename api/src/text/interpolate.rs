@@ -40,32 +40,36 @@ pub fn interpolate(text: &str, vars: impl Fn(&str) -> Option<String>) -> Result<
     let mut out = String::with_capacity(text.len());
     let mut done = 0;
     for piece in stream::split(text) {
-        let mut edits = Vec::new();
         let root = load(piece.text, piece.base)?;
+        let mut edits = Vec::new();
         collect(&root, piece, &vars, &mut edits)?;
-        // An anchored text is met once for each of its aliases.
-        edits.sort_by_key(|edit| edit.from);
-        edits.dedup_by_key(|edit| edit.from);
-        let start = out.len();
-        out.push_str(&text[done..piece.base.bytes]);
-        let body = out.len();
-        done = piece.base.bytes;
-        for edit in edits {
-            out.push_str(&text[done..edit.from]);
-            out.push_str(&edit.text);
-            done = edit.from + edit.len;
-        }
-        let end = piece.base.bytes + piece.text.len();
-        out.push_str(&text[done..end]);
-        done = end;
-        debug_assert!(start <= body);
-        same(&root, &out[body..], &vars)?;
+        let new = splice(piece, edits);
+        same(&root, &new, &vars)?;
+        out.push_str(text.get(done..piece.base.bytes).unwrap_or_default());
+        out.push_str(&new);
+        done = piece.base.bytes + piece.text.len();
     }
-    out.push_str(&text[done..]);
+    out.push_str(text.get(done..).unwrap_or_default());
     Ok(out)
 }
 
-/// One scalar's text, replaced.
+/// A document's text with its edits made.
+fn splice(piece: Piece<'_>, mut edits: Vec<Edit>) -> String {
+    // An anchored text is met once for each of its aliases.
+    edits.sort_by_key(|edit| edit.from);
+    edits.dedup_by_key(|edit| edit.from);
+    let mut out = String::with_capacity(piece.text.len());
+    let mut done = 0;
+    for edit in edits {
+        out.push_str(piece.text.get(done..edit.from).unwrap_or_default());
+        out.push_str(&edit.text);
+        done = edit.from + edit.len;
+    }
+    out.push_str(piece.text.get(done..).unwrap_or_default());
+    out
+}
+
+/// One scalar's text, replaced; places are counted in its document.
 struct Edit {
     from: usize,
     len: usize,
@@ -101,12 +105,11 @@ fn has_variables(text: &str) -> bool {
 
 /// How a scalar's new value is written where the old one stands.
 fn edit(node: &Node, text: &str, value: &str, piece: Piece<'_>, vars: Vars<'_>) -> Result<Edit, Fault> {
-    let (from, len) = (node.at.offset, node.at.len);
-    let local = from.saturating_sub(piece.base.bytes);
-    let raw = piece.text.get(local..local + len).unwrap_or_default();
+    let (from, len) = (node.at.offset.saturating_sub(piece.base.bytes), node.at.len);
+    let raw = piece.text.get(from..from + len).unwrap_or_default();
     let written = if raw.starts_with(['"', '\'']) {
         quote(value)
-    } else if is_block(piece.text.get(..local).unwrap_or_default()) {
+    } else if is_block(piece.text.get(..from).unwrap_or_default()) {
         // Line by line, in the block's own layout.
         evaluate(raw, vars, 0).map_err(|fault| fault.at(node.at))?
     } else if raw == text && is_plain(value) {

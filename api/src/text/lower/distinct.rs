@@ -8,8 +8,18 @@ use crate::service::{Mount, Port};
 use super::super::error::Fault;
 use super::Result;
 
+/// The most ports of one service: ranges make it easy to ask for more than any record holds.
+const MOST_PORTS: usize = 500;
+
 /// Two ports cannot be one on the host, and a name means one port.
 pub(super) fn ports(entries: Vec<Vec<Port>>) -> Result<Vec<Port>> {
+    let count: usize = entries.iter().map(Vec::len).sum();
+    if count > MOST_PORTS {
+        let problem = format!(
+            "{count} ports are too many: {MOST_PORTS} at most; inside the network all are open without being written"
+        );
+        return Err(Fault::on(["ports"], problem));
+    }
     let mut ports: Vec<Port> = Vec::new();
     for (index, port) in
         entries.into_iter().enumerate().flat_map(|(i, ports)| ports.into_iter().map(move |p| (i, p)))
@@ -32,6 +42,7 @@ pub(super) fn ports(entries: Vec<Vec<Port>>) -> Result<Vec<Port>> {
     Ok(ports)
 }
 
+/// Two things cannot be mounted on one place. Volumes come first, then tmpfs.
 pub(super) fn mounts(volumes: Vec<Mount>, tmpfs: Vec<Mount>) -> Result<Vec<Mount>> {
     let mut seen = BTreeSet::new();
     let indexed = |key: &'static str, mounts: &[Mount]| {

@@ -152,7 +152,9 @@ fn host_path(path: &str) -> Result<String, String> {
 }
 
 fn volume(name: &str, nocopy: bool) -> Result<MountSource, String> {
-    let name = name.parse().map_err(|error: crate::name::NameError| format!("volume: {error}"))?;
+    let name = name
+        .parse()
+        .map_err(|error: crate::name::NameError| error.to_string().replacen("name", "volume", 1))?;
     Ok(MountSource::Volume { name, nocopy })
 }
 

@@ -104,6 +104,9 @@ fn short(text: &str) -> Result<Vec<Port>, String> {
     let target = range(target)?;
     let (host_ip, published) = match rest.map(|rest| rest.rsplit_once(':').unwrap_or(("", rest))) {
         None => (None, None),
+        Some((_, "")) if !rest.is_some_and(|rest| rest.contains(':')) => {
+            return Err(format!("{text:?} publishes nothing; write the port of the host before the colon"));
+        }
         Some((ip, published)) => (address(ip)?, Some(published).filter(|text| !text.is_empty())),
     };
     pair(target, published, host_ip)?

@@ -129,6 +129,17 @@ fn sizes_have_bounds() {
 }
 
 #[test]
+fn texts_of_other_editors_are_read() {
+    assert!(read(&format!("\u{feff}{}", document("tty: true"))).is_ok());
+    assert!(read(&document("tty: true").replace('\n', "\r\n")).is_ok());
+    let error = read(&document("tty: true\nprots: []").replace('\n', "\r\n")).unwrap_err();
+    assert_eq!((error.line, error.column, error.source_line.as_deref()), (7, 3, Some("  prots: []")));
+    for deep in ["[", "{a: ", "- ", "? ", "&a *a "] {
+        let _ = read(&deep.repeat(40_000));
+    }
+}
+
+#[test]
 fn bytes_that_are_no_text_have_a_place() {
     let mut bytes = document("tty: true").into_bytes();
     bytes.extend(b"  # \xff\n");

@@ -25,6 +25,9 @@ fn refusals() {
         ("ports: ['70000:80']", "\"70000\" is no port: 1 to 65535"),
         ("ports: ['80:80', '80:81']", "port 80 of the host is published twice"),
         ("ports: ['80:80', '127.0.0.1:80:81']", "port 80 of the host is published twice"),
+        ("ports: ['1-65535:1-65535']", "65535 ports are too many: 500 at most"),
+        ("ports: [':80']", "publishes nothing"),
+        ("ports: ['80:']", "\"\" is no port"),
         ("ports: ['80-82:80-81']", "the ranges differ in length"),
         ("ports: ['82-80:82-80']", "runs backwards"),
         ("ports: ['[::1]:80:80']", "IPv6 is not supported yet"),
@@ -41,7 +44,7 @@ fn refusals() {
         ("volumes: ['a/b:/c']", "relative to a checkout"),
         ("volumes: ['a:b']", "no absolute path in the container"),
         ("volumes: ['a:/']", "nothing can be mounted on /"),
-        ("volumes: ['a_b:/b']", "try \"a-b\""),
+        ("volumes: ['a_b:/b']", "volume \"a_b\" is not a DNS label"),
         ("volumes: ['a:/b:or']", "\"or\" is no option of a mount"),
         ("volumes: ['a:/b', 'c:/b/']", "two things are mounted on /b"),
         ("volumes: ['a:/b']\ntmpfs: /b", "two things are mounted on /b"),
@@ -196,6 +199,9 @@ fn a_terminal_gets_no_control_characters() {
     let shown = read(&text).unwrap_err().to_string();
     assert!(!shown.chars().any(|c| c.is_control() && c != '\n'), "{shown:?}");
     assert!(shown.lines().all(|line| line.chars().count() < 140), "{shown}");
+    let text = document(&format!("\"\\e[31m{}\": 1", "k".repeat(10_000)));
+    let error = read(&text).unwrap_err();
+    assert!(!error.problem.chars().any(char::is_control) && error.problem.chars().count() < 700, "{error}");
 }
 
 #[test]
