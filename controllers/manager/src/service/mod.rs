@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use evenkeel_api::key::Controller;
 use evenkeel_api::name::HostName;
+use evenkeel_plan::service::World;
 use evenkeel_runtime::disk::{DiskError, StateFile};
 use evenkeel_runtime::env::Env;
 use evenkeel_runtime::leader::Leadership;
@@ -47,6 +48,16 @@ pub enum ServiceError {
 /// stands beside the record of its last write.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Nothing {}
+
+/// The parts of the store that [`world`] is made from.
+pub fn prefixes() -> Vec<String> {
+    cache::prefixes()
+}
+
+/// The cluster as the leader sees it: for whoever wants to know what it would do.
+pub fn world(mirror: &Mirror) -> World {
+    cache::Cache::load(mirror).world
+}
 
 /// Run for ever: idle while another leads.
 ///
