@@ -26,7 +26,7 @@ pub(super) const ROWS: [Row; 30] = [
     honoured("effects.rollout", "a rollout waits for it and counts its failures; true when absent"),
     not_yet(
         "effects.restart",
-        "a Service's `healthcheck` is the engine's; copies that exit are started again",
+        "leave it out: an unhealthy copy leaves the names, and one that exits is started again",
     ),
     not_yet("observers", "the copy's own host asks"),
     not_yet("mode", "write `effects: {dns: false, rollout: false}` for a check that only watches"),
