@@ -6,6 +6,7 @@ pub mod disk;
 pub mod env;
 pub mod leader;
 pub mod mirror;
+pub mod queue;
 pub mod store;
 pub mod witness;
 pub mod writer;

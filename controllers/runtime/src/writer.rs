@@ -19,6 +19,7 @@ use crate::env::Env;
 use crate::store::{Store, StoreError, TxnBuilder, TxnError};
 pub use crate::witness::Trust;
 pub use chain::{LastWrite, Memory};
+pub(crate) use guarded::json;
 
 /// Longer messages of events are cut.
 const MAX_MESSAGE: usize = 1024;

@@ -214,6 +214,6 @@ fn identity(cluster: Option<&Kv>) -> (String, u64) {
 }
 
 /// Records of ours are always JSON; an empty value would be refused by every reader.
-pub(super) fn json<T: serde::Serialize>(value: &T) -> Vec<u8> {
+pub(crate) fn json<T: serde::Serialize>(value: &T) -> Vec<u8> {
     serde_json::to_vec(value).unwrap_or_default()
 }
