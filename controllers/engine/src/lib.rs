@@ -1,6 +1,7 @@
 //! The Docker engine: the trait that controllers call, its adapter to real engines, and its twin in
 //! memory. Both pass one suite.
 
+pub mod auth;
 pub mod docker;
 pub mod engine;
 pub mod fake;

@@ -1,0 +1,173 @@
+//! The report's room: what became of the instances, to the siblings' file at once, and to the store in
+//! batches. Only what differs from what was told is written.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use evenkeel_api::key::Key;
+use evenkeel_api::name::{HostName, InstanceId, TemplateRef};
+use evenkeel_api::record::{Digest, Observed};
+use evenkeel_runtime::disk::StateFile;
+use evenkeel_runtime::store::{MAX_WRITES, TxnBuilder};
+use evenkeel_runtime::writer::{Outcome, WriteError, Writer};
+use tokio::sync::Notify;
+
+use super::world::Saved;
+
+/// Between two transactions.
+const BATCH: Duration = Duration::from_millis(100);
+/// Between two writes of the file.
+const FILE: Duration = Duration::from_millis(10);
+/// After a transaction that failed.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// What there is to tell; shared by the driver and the two tasks.
+pub(super) struct Reports {
+    host: HostName,
+    inner: Mutex<Inner>,
+    file: Notify,
+    store: Notify,
+}
+
+#[derive(Default)]
+struct Inner {
+    saved: Saved,
+    /// What the store shall hold; `None`: no such key.
+    wanted: BTreeMap<InstanceId, Option<Observed>>,
+    /// What it holds, as far as this process knows.
+    told: BTreeMap<InstanceId, Option<Observed>>,
+    /// With the creation of the template's key: a template that is gone gets no digest.
+    digests: BTreeMap<TemplateRef, (String, i64)>,
+}
+
+impl Reports {
+    pub(super) fn new(host: &HostName, saved: Saved) -> Arc<Self> {
+        let inner = Mutex::new(Inner { saved, ..Inner::default() });
+        Arc::new(Self { host: host.clone(), inner, file: Notify::new(), store: Notify::new() })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the store was found to hold, when it was first read.
+    pub(super) fn found(&self, found: BTreeMap<InstanceId, Option<Observed>>) {
+        let mut inner = self.lock();
+        for (id, observed) in found {
+            inner.told.entry(id).or_insert(observed);
+        }
+    }
+
+    /// Tell that an instance is so; `None`: forget it.
+    pub(super) fn tell(&self, id: &InstanceId, observed: Option<&Observed>) {
+        self.lock().wanted.insert(id.clone(), observed.cloned());
+    }
+
+    /// What a tag was found to mean.
+    pub(super) fn pin(&self, template: &TemplateRef, created: i64, digest: String) {
+        self.lock().digests.entry(template.clone()).or_insert((digest, created));
+        self.store.notify_one();
+    }
+
+    /// All that was told is to be written.
+    pub(super) fn save(&self, saved: Saved) {
+        self.lock().saved = saved;
+        self.file.notify_one();
+    }
+
+    /// Keeps the file. Siblings see a change before the store does.
+    pub(super) async fn keep_file(self: Arc<Self>, file: StateFile<Saved>) {
+        loop {
+            self.file.notified().await;
+            let saved = self.lock().saved.clone();
+            if let Err(error) = file.save(&saved) {
+                tracing::error!(%error, "the instances' state cannot be kept on disk");
+            }
+            self.store.notify_one();
+            tokio::time::sleep(FILE).await;
+        }
+    }
+
+    /// Keeps the store.
+    pub(super) async fn keep_store(self: Arc<Self>, writer: Writer) {
+        loop {
+            self.store.notified().await;
+            while self.flush(&writer).await {
+                tokio::time::sleep(AGAIN).await;
+            }
+            tokio::time::sleep(BATCH).await;
+        }
+    }
+
+    /// Writes what there is; whether some of it must be tried again.
+    async fn flush(&self, writer: &Writer) -> bool {
+        loop {
+            let batch = self.batch();
+            if batch.is_empty() {
+                break;
+            }
+            let mut txn = TxnBuilder::new();
+            for (id, observed) in &batch {
+                let key = Key::Observed(self.host.clone(), id.clone());
+                txn = match observed.as_ref().map(serde_json::to_vec) {
+                    Some(Ok(value)) => txn.put(&key, value),
+                    // Cannot happen: these records are plain.
+                    Some(Err(error)) => {
+                        tracing::error!(%id, %error, "a report cannot be written as JSON");
+                        txn
+                    }
+                    None => txn.delete(&key),
+                };
+            }
+            match writer.commit(txn).await {
+                Ok(Outcome::Done { .. }) => self.lock().told.extend(batch),
+                Ok(Outcome::Lost) => return true,
+                Err(error) => {
+                    log(&error);
+                    return true;
+                }
+            }
+        }
+        self.flush_digests(writer).await
+    }
+
+    fn batch(&self) -> Vec<(InstanceId, Option<Observed>)> {
+        let mut inner = self.lock();
+        let Inner { wanted, told, .. } = &mut *inner;
+        // What was forgotten and is told needs no further thought.
+        wanted.retain(|id, observed| observed.is_some() || told.get(id) != Some(&None));
+        told.retain(|id, observed| observed.is_some() || wanted.contains_key(id));
+        let unknown = None;
+        let news = wanted.iter().filter(|(id, observed)| told.get(*id) != Some(observed));
+        // Nothing to delete where nothing was written.
+        let news =
+            news.filter(|(id, observed)| observed.is_some() || told.get(*id).unwrap_or(&unknown).is_some());
+        news.take(MAX_WRITES).map(|(id, observed)| (id.clone(), observed.clone())).collect()
+    }
+
+    async fn flush_digests(&self, writer: &Writer) -> bool {
+        let digests: Vec<_> = self.lock().digests.clone().into_iter().collect();
+        let mut again = false;
+        for (template, (digest, created)) in digests {
+            let revision = Key::Revision(template.service.clone(), template.revision);
+            let key = Key::Digest(template.service.clone(), template.revision);
+            let value = serde_json::to_vec(&Digest { digest, host: self.host.clone() });
+            let Ok(value) = value else { continue };
+            let txn = TxnBuilder::new().if_created_at(&revision, created).if_absent(&key).put(&key, value);
+            match writer.commit(txn).await {
+                // Lost: another host was first, and its word holds; or the template is gone.
+                Ok(_) => drop(self.lock().digests.remove(&template)),
+                Err(error) => {
+                    log(&error);
+                    again = true;
+                }
+            }
+        }
+        again
+    }
+}
+
+fn log(error: &WriteError) {
+    tracing::debug!(error = %error, "reports wait for the store");
+}
