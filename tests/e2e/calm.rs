@@ -23,7 +23,8 @@ fn thirty_calm_copies_write_nothing() {
 
         let time = Duration::from_secs(if is_full() { 60 } else { 20 });
         let before = lab.store();
-        let used: BTreeMap<String, Use> = lab.hosts().into_iter().map(|host| (host.clone(), Use::of(lab, &host))).collect();
+        let used: BTreeMap<String, Use> =
+            lab.hosts().into_iter().map(|host| (host.clone(), Use::of(lab, &host))).collect();
         pause(time);
         let after = lab.store();
         for (host, used) in used {
@@ -36,8 +37,12 @@ fn thirty_calm_copies_write_nothing() {
                 (now.ticks - used.ticks) as f64 / time.as_secs_f64()
             );
         }
-        let changed: Vec<&String> =
-            after.values.iter().filter(|(key, value)| before.values.get(*key) != Some(value)).map(|(key, _)| key).collect();
+        let changed: Vec<&String> = after
+            .values
+            .iter()
+            .filter(|(key, value)| before.values.get(*key) != Some(value))
+            .map(|(key, _)| key)
+            .collect();
         assert_eq!(before.revision, after.revision, "a calm cluster wrote; these keys changed: {changed:?}");
         println!("   no revision in {} s", time.as_secs());
     });

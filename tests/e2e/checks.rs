@@ -6,7 +6,9 @@ use tokio::time::Instant;
 use crate::documents;
 
 fn check(spec: &str) -> String {
-    format!("apiVersion: evenkeel/v1\nkind: HealthCheck\nspec:\n  target: {{service: web}}\n  interval: 1s\n  timeout: 1s\n  retries: 2\n{spec}")
+    format!(
+        "apiVersion: evenkeel/v1\nkind: HealthCheck\nspec:\n  target: {{service: web}}\n  interval: 1s\n  timeout: 1s\n  retries: 2\n{spec}"
+    )
 }
 
 /// Waits until a name has exactly these addresses on every host.
@@ -39,7 +41,8 @@ fn a_sick_copy_leaves_the_names() {
         for (file, (host, copy)) in ["/tmp/sick", "/tmp/ill"].into_iter().zip(&copies) {
             let begun = Instant::now();
             lab.within(host, &copy.name, &["touch", file]).ok();
-            let rest: Vec<String> = all.iter().filter(|address| **address != copy.address("lan")).cloned().collect();
+            let rest: Vec<String> =
+                all.iter().filter(|address| **address != copy.address("lan")).cloned().collect();
             named(lab, &rest);
             println!("   {file}: out of the names everywhere after {:.1} s", since(begun));
             let evidence = lab.keel(&["describe", "shop/web"]).ok();
@@ -51,9 +54,15 @@ fn a_sick_copy_leaves_the_names() {
         for (host, copy) in &copies {
             lab.within(host, &copy.name, &["touch", "/tmp/sick"]).ok();
         }
-        lab.told("services/shop/web", 20, "none is ready", |status| status.copies.is_some_and(|copies| copies.ready == 0));
+        lab.told("services/shop/web", 20, "none is ready", |status| {
+            status.copies.is_some_and(|copies| copies.ready == 0)
+        });
         named(lab, &all);
-        let restarted = lab.copies("shop/web").iter().filter(|(_, copy)| !copies.iter().any(|(_, old)| old.id == copy.id)).count();
+        let restarted = lab
+            .copies("shop/web")
+            .iter()
+            .filter(|(_, copy)| !copies.iter().any(|(_, old)| old.id == copy.id))
+            .count();
         assert_eq!(restarted, 0, "sick copies were replaced, and nobody asked for that");
     });
 }

@@ -17,7 +17,9 @@ fn apply(lab: &Lab, words: &[&str], text: &str) -> evenkeel_tests::lab::Done {
 fn apply_waits_and_its_exit_code_tells() {
     case(|lab| {
         let web = |version: &str, more: &str| {
-            let deploy = format!("replicas: 3, update_config: {{order: start-first, monitor: 1s, parallelism: 3}}{more}");
+            let deploy = format!(
+                "replicas: 3, update_config: {{order: start-first, monitor: 1s, parallelism: 3}}{more}"
+            );
             named(&documents::web(version, &deploy), "name: web, namespace: shop")
         };
         let all = [
@@ -33,7 +35,11 @@ fn apply_waits_and_its_exit_code_tells() {
 
         println!("{}", apply(lab, &["--wait", "--timeout", "90s"], &all).ok());
         for host in lab.hosts() {
-            assert_eq!(lab.dig(&host, "web.shop.internal").len(), 3, "apply --wait came back before the names on {host}");
+            assert_eq!(
+                lab.dig(&host, "web.shop.internal").len(),
+                3,
+                "apply --wait came back before the names on {host}"
+            );
         }
 
         let bad = apply(lab, &[], &all.replace("replicas", "replica"));
@@ -43,7 +49,11 @@ fn apply_waits_and_its_exit_code_tells() {
         let paused = apply(lab, &["--wait", "--timeout", "60s"], &web("bad", ""));
         assert_eq!(paused.code, 3, "{paused:?}");
         apply(lab, &["--wait", "--timeout", "90s"], &web("2", "")).ok();
-        let late = apply(lab, &["--wait", "--timeout", "3s"], &web("2", ", placement: {constraints: [\"node.labels.x == y\"]}"));
+        let late = apply(
+            lab,
+            &["--wait", "--timeout", "3s"],
+            &web("2", ", placement: {constraints: [\"node.labels.x == y\"]}"),
+        );
         assert_eq!(late.code, 4, "{late:?}");
     });
 }
@@ -73,13 +83,22 @@ fn answers_are_for_programs_too() {
             let table = lab.keel(words).ok();
             assert!(!table.is_empty(), "{words:?} says nothing");
             let json = lab.keel(&[words, &["-o", "json"]].concat()).ok();
-            let value: Value = serde_json::from_str(&json).unwrap_or_else(|error| panic!("{words:?}: {error}:\n{json}"));
+            let value: Value =
+                serde_json::from_str(&json).unwrap_or_else(|error| panic!("{words:?}: {error}:\n{json}"));
             assert!(value.is_object() || value.is_array() || words[0] == "brake", "{words:?}: {json}");
         }
         let status = lab.keel(&["status"]).ok();
-        assert!(status.contains("all is well") && status.contains("h3") && status.contains("shop/idle"), "{status}");
+        assert!(
+            status.contains("all is well") && status.contains("h3") && status.contains("shop/idle"),
+            "{status}"
+        );
 
-        let planned = lab.feed(&["keel", "plan", "-f", "-"], &named(&documents::idle("replicas: 3"), "name: idle, namespace: shop")).ok();
+        let planned = lab
+            .feed(
+                &["keel", "plan", "-f", "-"],
+                &named(&documents::idle("replicas: 3"), "name: idle, namespace: shop"),
+            )
+            .ok();
         assert!(planned.contains("shop/idle") || planned.contains("shop.idle"), "{planned}");
         assert_eq!(lab.copies("shop/idle").len(), 2, "a plan acted");
 

@@ -14,7 +14,8 @@ use crate::{documents, load};
 
 const CONTROLLERS: [&str; 6] = ["host", "network", "service", "healthcheck", "instance", "dns"];
 
-const DEPLOY: &str = "replicas: 6, stop_delay: 2s, update_config: {parallelism: 2, order: start-first, monitor: 500ms}";
+const DEPLOY: &str =
+    "replicas: 6, stop_delay: 2s, update_config: {parallelism: 2, order: start-first, monitor: 500ms}";
 
 #[test]
 fn killed_controllers_touch_nothing_at_rest() {
@@ -38,7 +39,11 @@ fn killed_controllers_touch_nothing_at_rest() {
 
 /// Every container of ours, with its start.
 fn runs(lab: &Lab) -> BTreeMap<String, String> {
-    lab.hosts().iter().flat_map(|host| lab.containers(host)).map(|copy| (copy.name.clone(), copy.started())).collect()
+    lab.hosts()
+        .iter()
+        .flat_map(|host| lab.containers(host))
+        .map(|copy| (copy.name.clone(), copy.started()))
+        .collect()
 }
 
 #[test]
@@ -78,7 +83,12 @@ fn rollouts_go_on_through_killed_controllers() {
             println!("   names on {host}: {summary}");
             assert_eq!(summary.failed, 0, "names on {host} were not answered: {summary}");
         }
-        println!("   {} rollouts through {} kills, the longest took {:.1} s", rollouts.count, kills * 6, rollouts.longest);
+        println!(
+            "   {} rollouts through {} kills, the longest took {:.1} s",
+            rollouts.count,
+            kills * 6,
+            rollouts.longest
+        );
         assert_eq!(alive, lab.alive(), "a host was counted lost");
         nothing_orphaned(lab);
     });
@@ -103,7 +113,10 @@ impl Rollouts {
             lab.put("services/shop/web", &documents::web(&self.version.to_string(), DEPLOY));
             // Until its admission the service still looks as settled as before.
             eventually(20, "the rollout begins", || {
-                settled(&lab.try_store()?, "shop/web", 6).err().map(|_| ()).ok_or_else(|| "still settled".to_owned())
+                settled(&lab.try_store()?, "shop/web", 6)
+                    .err()
+                    .map(|_| ())
+                    .ok_or_else(|| "still settled".to_owned())
             });
         }
     }
@@ -141,7 +154,10 @@ fn nothing_double(lab: &Lab) {
     let mut slots: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
     for (host, copy) in lab.copies("shop/web") {
         let template = copy.labels.get("evenkeel.template").cloned().unwrap_or_default();
-        slots.entry(copy.instance().slot.to_string()).or_default().push((template, format!("{host}/{}", copy.name)));
+        slots
+            .entry(copy.instance().slot.to_string())
+            .or_default()
+            .push((template, format!("{host}/{}", copy.name)));
     }
     for (slot, copies) in slots {
         let templates: BTreeSet<&String> = copies.iter().map(|(template, _)| template).collect();
@@ -152,7 +168,8 @@ fn nothing_double(lab: &Lab) {
 /// Each container has its record, and each record its container.
 fn nothing_orphaned(lab: &Lab) {
     let store: Snapshot = lab.store();
-    let wanted: BTreeSet<String> = store.keys("instances/").map(|key| key["instances/".len()..].to_owned()).collect();
+    let wanted: BTreeSet<String> =
+        store.keys("instances/").map(|key| key["instances/".len()..].to_owned()).collect();
     let there: BTreeSet<String> = lab
         .hosts()
         .iter()

@@ -96,7 +96,8 @@ fn garbage_changes_only_the_status(lab: &Lab) {
         let status = lab.told("services/shop/web", 10, "invalid", |status| {
             status.condition(ConditionType::Valid).is_some_and(|valid| !valid.status)
         });
-        let message = status.condition(ConditionType::Valid).map(|valid| valid.message.clone()).unwrap_or_default();
+        let message =
+            status.condition(ConditionType::Valid).map(|valid| valid.message.clone()).unwrap_or_default();
         assert!(message.contains("line "), "the message does not say where: {message}");
         if text.contains("replica:") {
             assert!(message.contains("replicas"), "the message does not name the nearest key: {message}");
@@ -115,7 +116,12 @@ fn garbage_changes_only_the_status(lab: &Lab) {
 /// came again is accepted at its new revision, and that is all.
 fn lasting(store: &Snapshot) -> BTreeMap<String, Vec<u8>> {
     let passing = ["services/", "status/", "events/", "writers/", "leaders/", "accepted/"];
-    store.values.clone().into_iter().filter(|(key, _)| !passing.iter().any(|prefix| key.starts_with(prefix))).collect()
+    store
+        .values
+        .clone()
+        .into_iter()
+        .filter(|(key, _)| !passing.iter().any(|prefix| key.starts_with(prefix)))
+        .collect()
 }
 
 /// What others have on the hosts.
@@ -125,7 +131,19 @@ impl Foreign {
     fn make(lab: &Lab) -> Self {
         let image = format!("{}/busybox:1", documents::REGISTRY);
         for host in lab.hosts() {
-            let words = ["run", "-d", "--name", "e2e-foreign", "--network", "e2e-net", "-p", "7777:80", "-v", "/data", &image];
+            let words = [
+                "run",
+                "-d",
+                "--name",
+                "e2e-foreign",
+                "--network",
+                "e2e-net",
+                "-p",
+                "7777:80",
+                "-v",
+                "/data",
+                &image,
+            ];
             lab.docker(&host, &["network", "create", "--subnet", "172.31.0.0/24", "e2e-net"]).ok();
             lab.docker(&host, &[&words[..], &["sleep", "1000000"]].concat()).ok();
         }
@@ -135,7 +153,8 @@ impl Foreign {
     fn look(lab: &Lab) -> BTreeMap<String, (Value, Value)> {
         let of = |host: String| {
             let engine = lab.engine(&host);
-            let container: Container = engine.container("e2e-foreign").unwrap_or_else(|error| panic!("{error}"));
+            let container: Container =
+                engine.container("e2e-foreign").unwrap_or_else(|error| panic!("{error}"));
             let network = engine.get("/networks/e2e-net").unwrap_or_else(|error| panic!("{error}"));
             (host, (container.raw, network))
         };

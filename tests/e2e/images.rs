@@ -16,9 +16,15 @@ fn a_private_image_comes_by_the_hosts_credentials() {
         let nobody = documents::web("nothing", "replicas: 1").replace(REGISTRY, "private.lan:5001");
         lab.put("services/shop/none", &nobody);
         let status = lab.told("services/shop/none", 30, "says what is wrong with the image", |status| {
-            status.conditions.iter().any(|condition| condition.message.contains("private.lan:5001/web:nothing"))
+            status
+                .conditions
+                .iter()
+                .any(|condition| condition.message.contains("private.lan:5001/web:nothing"))
         });
-        println!("   an image that is not there: {:?}", status.conditions.iter().map(|c| &c.message).collect::<Vec<_>>());
+        println!(
+            "   an image that is not there: {:?}",
+            status.conditions.iter().map(|c| &c.message).collect::<Vec<_>>()
+        );
     });
 }
 
@@ -28,13 +34,20 @@ fn a_moved_tag_does_not_mix_versions() {
         lab.put("networks/lan", &documents::lan());
         move_tag(lab, "web:1");
         let service = |host: &str| {
-            let deploy = format!("replicas: 1, placement: {{constraints: [\"node.hostname == {host}\"]}}, stop_delay: 0s");
+            let deploy = format!(
+                "replicas: 1, placement: {{constraints: [\"node.hostname == {host}\"]}}, stop_delay: 0s"
+            );
             documents::web("1", &deploy).replace("/web:1", "/moving:1")
         };
         lab.put("services/shop/moving", &service("h1"));
         lab.settled("shop/moving", 1, 60);
         let first = the_copy(lab);
-        let digests: Vec<String> = lab.store().keys("revisions/services/shop/moving/").filter(|key| key.ends_with("/digest")).cloned().collect();
+        let digests: Vec<String> = lab
+            .store()
+            .keys("revisions/services/shop/moving/")
+            .filter(|key| key.ends_with("/digest"))
+            .cloned()
+            .collect();
         assert_eq!(digests.len(), 1, "the digest is pinned beside the template: {digests:?}");
 
         move_tag(lab, "web:2");
@@ -48,7 +61,9 @@ fn a_moved_tag_does_not_mix_versions() {
         let second = the_copy(lab);
         assert_ne!(first.id, second.id);
         assert_eq!(first.raw["Image"], second.raw["Image"], "the second host runs another image");
-        let version = |copy: &Container| copy.raw["Config"]["Env"].as_array().is_some_and(|env| env.contains(&Value::from("VERSION=1")));
+        let version = |copy: &Container| {
+            copy.raw["Config"]["Env"].as_array().is_some_and(|env| env.contains(&Value::from("VERSION=1")))
+        };
         assert!(version(&first) && version(&second));
     });
 }

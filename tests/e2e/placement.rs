@@ -29,8 +29,13 @@ fn says(status: &Status, words: &[&str]) -> bool {
 }
 
 fn refused(lab: &Lab, service: &str, words: &[&str]) {
-    let status = lab.told(&format!("services/shop/{service}"), 20, &format!("{words:?}"), |status| says(status, words));
-    let message = status.conditions.iter().map(|condition| &condition.message).find(|message| message.contains(words[0]));
+    let status = lab
+        .told(&format!("services/shop/{service}"), 20, &format!("{words:?}"), |status| says(status, words));
+    let message = status
+        .conditions
+        .iter()
+        .map(|condition| &condition.message)
+        .find(|message| message.contains(words[0]));
     println!("   {service}: {}", message.map_or("", String::as_str));
 }
 
@@ -38,12 +43,26 @@ fn refused(lab: &Lab, service: &str, words: &[&str]) {
 fn copies_that_fit_nowhere_say_why() {
     case(|lab| {
         lab.put("networks/lan", &documents::lan());
-        lab.put("services/shop/large", &documents::idle("replicas: 1, resources: {reservations: {memory: 9000G}}"));
-        lab.put("services/shop/picky", &documents::idle("replicas: 1, placement: {constraints: [\"node.labels.disk == tape\"]}"));
-        lab.put("services/shop/spread", &documents::idle("replicas: 4, placement: {max_replicas_per_node: 1}"));
-        let published = |deploy| documents::idle(deploy).replace("  init: true\n", "  init: true\n  ports: [\"8088:80\"]\n");
+        lab.put(
+            "services/shop/large",
+            &documents::idle("replicas: 1, resources: {reservations: {memory: 9000G}}"),
+        );
+        lab.put(
+            "services/shop/picky",
+            &documents::idle("replicas: 1, placement: {constraints: [\"node.labels.disk == tape\"]}"),
+        );
+        lab.put(
+            "services/shop/spread",
+            &documents::idle("replicas: 4, placement: {max_replicas_per_node: 1}"),
+        );
+        let published = |deploy| {
+            documents::idle(deploy).replace("  init: true\n", "  init: true\n  ports: [\"8088:80\"]\n")
+        };
         lab.put("services/shop/door", &published("mode: global"));
-        lab.put("services/shop/mighty", &documents::idle("replicas: 1").replace("  init: true\n", "  privileged: true\n"));
+        lab.put(
+            "services/shop/mighty",
+            &documents::idle("replicas: 1").replace("  init: true\n", "  privileged: true\n"),
+        );
         lab.settled("shop/door", 3, 60);
         lab.put("services/shop/rival", &published("replicas: 1"));
         refused(lab, "large", &["0/3 hosts fit", "memory"]);
@@ -67,21 +86,29 @@ fn constraints_follow_labels_and_a_drained_host_empties() {
     case(|lab| {
         lab.put("networks/lan", &documents::lan());
         host(lab, "h2", "disk: ssd", "active");
-        lab.put("services/shop/fast", &documents::idle("replicas: 2, placement: {constraints: [\"node.labels.disk == ssd\"]}"));
+        lab.put(
+            "services/shop/fast",
+            &documents::idle("replicas: 2, placement: {constraints: [\"node.labels.disk == ssd\"]}"),
+        );
         lab.put("services/shop/each", &documents::idle("mode: global"));
         lab.put("services/shop/web", &documents::web("1", "replicas: 3, stop_delay: 1s"));
         lab.settled("shop/fast", 2, 60);
         lab.settled("shop/each", 3, 60);
         lab.settled("shop/web", 3, 60);
         assert_eq!(where_is(lab, "shop/fast"), BTreeMap::from([("h2".to_owned(), 2)]));
-        let slots: BTreeSet<String> = lab.copies("shop/each").iter().map(|(_, copy)| copy.instance().slot.to_string()).collect();
+        let slots: BTreeSet<String> =
+            lab.copies("shop/each").iter().map(|(_, copy)| copy.instance().slot.to_string()).collect();
         assert_eq!(slots, BTreeSet::from(["h1", "h2", "h3"].map(str::to_owned)));
         let elsewhere = stable(lab);
 
         host(lab, "h2", "", "drain");
         eventually(60, "h2 is empty", || {
             let here = lab.containers("h2");
-            if here.is_empty() { Ok(()) } else { Err(format!("{:?}", here.iter().map(|c| &c.name).collect::<Vec<_>>())) }
+            if here.is_empty() {
+                Ok(())
+            } else {
+                Err(format!("{:?}", here.iter().map(|c| &c.name).collect::<Vec<_>>()))
+            }
         });
         lab.settled("shop/web", 3, 60);
         lab.settled("shop/each", 2, 30);
@@ -98,5 +125,9 @@ fn constraints_follow_labels_and_a_drained_host_empties() {
 
 /// The copies that are not on h2, with their starts.
 fn stable(lab: &Lab) -> BTreeMap<String, String> {
-    lab.hosts_but("h2").iter().flat_map(|host| lab.containers(host)).map(|copy| (copy.name.clone(), copy.started())).collect()
+    lab.hosts_but("h2")
+        .iter()
+        .flat_map(|host| lab.containers(host))
+        .map(|copy| (copy.name.clone(), copy.started()))
+        .collect()
 }

@@ -31,7 +31,11 @@ fn a_lost_host_is_out_of_the_names_and_replaced() {
         lose(lab, &lab.leader("service"), "the service leader's host");
         let leader = lab.leader("service");
         let carries = |host: &String| !lab.copies_on(std::slice::from_ref(host), "shop/web").is_empty();
-        let other = lab.hosts_but(&leader).into_iter().find(carries).unwrap_or_else(|| panic!("no other host carries copies"));
+        let other = lab
+            .hosts_but(&leader)
+            .into_iter()
+            .find(carries)
+            .unwrap_or_else(|| panic!("no other host carries copies"));
         lose(lab, &other, "another host");
         if lab.setting("MEMBERS") == "3" {
             lose(lab, &etcd_leader(lab), "the host of etcd's leader");
@@ -43,7 +47,8 @@ fn etcd_leader(lab: &Lab) -> String {
     let text = lab.etcdctl(&["endpoint", "status", "--cluster", "-w", "json"]).ok();
     let answer: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{text}: {error}"));
     let leads = |member: &&Value| member["Status"]["leader"] == member["Status"]["header"]["member_id"];
-    let endpoint = answer.as_array().into_iter().flatten().find(leads).unwrap_or_else(|| panic!("etcd has no leader"));
+    let endpoint =
+        answer.as_array().into_iter().flatten().find(leads).unwrap_or_else(|| panic!("etcd has no leader"));
     let endpoint = endpoint["Endpoint"].as_str().unwrap_or_default();
     lab.hosts()
         .into_iter()
@@ -82,11 +87,21 @@ fn lose(lab: &Lab, victim: &str, what: &str) {
     for (host, watch) in watches {
         let (changes, summary) = watch.finish();
         let seconds = |at: i64| (at - plug) as f64 / 1e3;
-        let out = left(&changes, &gone).map(seconds).unwrap_or_else(|| panic!("they never left the names on {host}"));
+        let out = left(&changes, &gone)
+            .map(seconds)
+            .unwrap_or_else(|| panic!("they never left the names on {host}"));
         let replaced = whole(&changes, &gone, plug).map(seconds).unwrap_or(f64::NAN);
-        println!("   {what} ({victim}) off: out of {host}'s names after {out:.2} s, replaced in them after {replaced:.2} s");
-        assert!(out <= limit_out + TO_THE_PLUG, "{victim}'s addresses left {host}'s names only after {out:.2} s");
-        assert!(replaced <= limit_replaced + TO_THE_PLUG, "replacements answered on {host} only after {replaced:.2} s");
+        println!(
+            "   {what} ({victim}) off: out of {host}'s names after {out:.2} s, replaced in them after {replaced:.2} s"
+        );
+        assert!(
+            out <= limit_out + TO_THE_PLUG,
+            "{victim}'s addresses left {host}'s names only after {out:.2} s"
+        );
+        assert!(
+            replaced <= limit_replaced + TO_THE_PLUG,
+            "replacements answered on {host} only after {replaced:.2} s"
+        );
         assert_eq!(summary.failed, 0, "names on {host} were not answered: {summary}");
     }
     healthy_hosts_stayed(lab, &alive, &others);
@@ -95,7 +110,11 @@ fn lose(lab: &Lab, victim: &str, what: &str) {
     let before = runs(lab, &others);
     lab.run(&["poweron", victim]);
     eventually(60, &format!("{victim} back"), || {
-        if lab.try_store()?.values.contains_key(&format!("alive/{victim}")) { Ok(()) } else { Err("gone".to_owned()) }
+        if lab.try_store()?.values.contains_key(&format!("alive/{victim}")) {
+            Ok(())
+        } else {
+            Err("gone".to_owned())
+        }
     });
     lab.settled("shop/web", 6, 60);
     lab.settled("shop/pair", 2, 60);
@@ -114,7 +133,8 @@ fn lose(lab: &Lab, victim: &str, what: &str) {
 /// When the last of these addresses left.
 fn left(changes: &[Change], gone: &BTreeSet<String>) -> Option<i64> {
     let web: Vec<&Change> = changes.iter().filter(|change| change.name == "web.shop.internal").collect();
-    let last = web.iter().rposition(|change| change.addresses.iter().any(|address| gone.contains(address)))?;
+    let last =
+        web.iter().rposition(|change| change.addresses.iter().any(|address| gone.contains(address)))?;
     web.get(last + 1).map(|change| change.at)
 }
 
@@ -129,7 +149,11 @@ fn whole(changes: &[Change], gone: &BTreeSet<String>, after: i64) -> Option<i64>
     changes.iter().find(fits).map(|change| change.at)
 }
 
-fn healthy_hosts_stayed(lab: &Lab, before: &BTreeMap<String, evenkeel_api::record::Alive>, others: &[String]) {
+fn healthy_hosts_stayed(
+    lab: &Lab,
+    before: &BTreeMap<String, evenkeel_api::record::Alive>,
+    others: &[String],
+) {
     let now = lab.alive();
     for host in others {
         assert_eq!(before.get(host), now.get(host), "{host} lost its lease");
@@ -137,14 +161,19 @@ fn healthy_hosts_stayed(lab: &Lab, before: &BTreeMap<String, evenkeel_api::recor
 }
 
 fn runs(lab: &Lab, hosts: &[String]) -> BTreeMap<String, String> {
-    hosts.iter().flat_map(|host| lab.containers(host)).map(|copy| (copy.name.clone(), copy.started())).collect()
+    hosts
+        .iter()
+        .flat_map(|host| lab.containers(host))
+        .map(|copy| (copy.name.clone(), copy.started()))
+        .collect()
 }
 
 /// Each address in the names is asked, from each host.
 fn answers(lab: &Lab, hosts: &[String]) {
     for host in hosts {
         for address in lab.dig(host, "web.shop.internal") {
-            let answer = lab.exec(host, &["curl", "-sS", "--max-time", "3", &format!("http://{address}:8080/")]).ok();
+            let answer =
+                lab.exec(host, &["curl", "-sS", "--max-time", "3", &format!("http://{address}:8080/")]).ok();
             assert!(answer.starts_with("1 "), "{address} from {host}: {answer}");
         }
     }

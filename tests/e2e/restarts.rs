@@ -25,13 +25,15 @@ fn a_killed_or_removed_copy_is_back_at_once_at_its_address() {
         // them waits for the restart policy.
         let (mut killed, mut removed) = (Vec::new(), Vec::new());
         for host in lab.hosts() {
-            let here: Vec<&Container> = copies.iter().filter(|(on, _)| *on == host).map(|(_, copy)| copy).collect();
+            let here: Vec<&Container> =
+                copies.iter().filter(|(on, _)| *on == host).map(|(_, copy)| copy).collect();
             assert_eq!(here.len(), 2, "copies on {host}");
             let rival = Rival::new(lab, &host, here[0]);
             killed.push((rival.outage(raw::kill), outage(lab, &host, here[0], raw::kill)));
             removed.push((rival.outage(raw::remove), outage(lab, &host, here[1], raw::remove)));
             back_as_before(lab, &host, here[0]);
             back_as_before(lab, &host, here[1]);
+            rival.end();
         }
         compare("docker kill → running", &killed);
         compare("docker rm -f → running", &removed);
@@ -71,6 +73,7 @@ fn back_as_before(lab: &Lab, host: &str, before: &Container) {
 struct Rival {
     engine: raw::Engine,
     name: String,
+    _keeper: raw::Keeper,
 }
 
 impl Rival {
@@ -80,15 +83,23 @@ impl Rival {
         let address = gateway.trim_end_matches(".1").to_owned() + ".200";
         let body = raw::like(copy, "lan", &address);
         let name = "e2e-rival".to_owned();
-        raw::run(&engine, &name, &body)
+        let keeper = raw::run(&engine, &name, &body)
             .and_then(|()| raw::keep(engine.clone(), name.clone(), body))
             .unwrap_or_else(|error| panic!("{error}"));
-        Self { engine, name }
+        Self { engine, name, _keeper: keeper }
+    }
+
+    fn end(self) {
+        let Self { engine, name, _keeper: keeper } = self;
+        drop(keeper);
+        raw::remove(&engine, &name).unwrap_or_else(|error| panic!("{error}"));
     }
 
     fn outage(&self, end: fn(&raw::Engine, &str) -> Result<(), String>) -> f64 {
         let recorder = Recorder::start(&self.engine).unwrap_or_else(|error| panic!("{error}"));
         end(&self.engine, &self.name).unwrap_or_else(|error| panic!("{error}"));
-        recorder.outage(&self.name, PATIENCE).unwrap_or_else(|| panic!("the raw container does not come back"))
+        recorder
+            .outage(&self.name, PATIENCE)
+            .unwrap_or_else(|| panic!("the raw container does not come back"))
     }
 }

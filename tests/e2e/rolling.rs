@@ -54,7 +54,8 @@ fn updated(lab: &Lab, version: &str) {
         evenkeel_tests::lab::cluster::settled(&store, "shop/web", 6)?;
         let copies = lab.copies("shop/web");
         let wanted = format!("VERSION={version}");
-        let env = |value: &serde_json::Value| value.as_array().is_some_and(|all| all.iter().any(|v| *v == *wanted));
+        let env =
+            |value: &serde_json::Value| value.as_array().is_some_and(|all| all.iter().any(|v| *v == *wanted));
         let old = copies.iter().filter(|(_, copy)| !env(&copy.raw["Config"]["Env"])).count();
         if old == 0 && copies.len() == 6 { Ok(()) } else { Err(format!("{old} of {} are not", copies.len())) }
     });

@@ -41,7 +41,8 @@ fn a_bad_image_pauses_and_the_old_copies_serve() {
         lab.put("services/shop/web", &documents::web("2", DEPLOY));
         lab.settled("shop/web", 3, 60);
         for address in lab.dig("h1", "web.shop.internal") {
-            let answer = lab.exec("h2", &["curl", "-sS", "--max-time", "3", &format!("http://{address}:8080/")]).ok();
+            let answer =
+                lab.exec("h2", &["curl", "-sS", "--max-time", "3", &format!("http://{address}:8080/")]).ok();
             assert!(answer.starts_with("2 "), "{answer}");
         }
     });
@@ -55,7 +56,11 @@ fn paused(lab: &Lab) -> String {
         let newest = accepted.and_then(|accepted| accepted["template"].as_i64());
         match rollout.phase {
             // A pause of an earlier template does not count.
-            Phase::Paused { why } if rollout.target == newest || newest.is_some_and(|t| rollout.rejected.contains(&t)) => Ok(why),
+            Phase::Paused { why }
+                if rollout.target == newest || newest.is_some_and(|t| rollout.rejected.contains(&t)) =>
+            {
+                Ok(why)
+            }
             phase => Err(format!("{phase:?}, target {:?}, newest {newest:?}", rollout.target)),
         }
     })
@@ -65,12 +70,16 @@ fn old_copies_serve(lab: &Lab, good: &[String]) {
     let copies = lab.copies("shop/web");
     let still = copies.iter().filter(|(_, copy)| good.contains(&copy.id)).count();
     assert_eq!(still, good.len(), "old copies were stopped");
-    let addresses: Vec<String> =
-        copies.iter().filter(|(_, copy)| good.contains(&copy.id)).map(|(_, copy)| copy.address("lan")).collect();
+    let addresses: Vec<String> = copies
+        .iter()
+        .filter(|(_, copy)| good.contains(&copy.id))
+        .map(|(_, copy)| copy.address("lan"))
+        .collect();
     let named = lab.dig("h1", "web.shop.internal");
     assert!(addresses.iter().all(|address| named.contains(address)), "old copies left the names: {named:?}");
     for address in named {
-        let answer = lab.exec("h1", &["curl", "-sS", "--max-time", "3", &format!("http://{address}:8080/")]).ok();
+        let answer =
+            lab.exec("h1", &["curl", "-sS", "--max-time", "3", &format!("http://{address}:8080/")]).ok();
         assert!(answer.starts_with("1 "), "{answer}");
     }
 }

@@ -16,18 +16,22 @@ fn set_up(lab: &Lab) {
     lab.put("services/shop/on-lan", &documents::client("glibc:1", "lan", "mode: global"));
     lab.put("services/shop/on-db", &documents::client("glibc:1", "db", "mode: global"));
     lab.put("services/shop/musl", &documents::client("musl:1", "lan", "replicas: 1"));
-    for (service, copies) in [("cart", 3), ("both", 3), ("store", 3), ("on-lan", 3), ("on-db", 3), ("musl", 1)] {
+    for (service, copies) in
+        [("cart", 3), ("both", 3), ("store", 3), ("on-lan", 3), ("on-db", 3), ("musl", 1)]
+    {
         lab.settled(&format!("shop/{service}"), copies, 90);
     }
 }
 
 /// Published on each host's own address in the LAN.
 fn cart() -> String {
-    documents::web("1", "mode: global, stop_delay: 0s").replace("target: 8080", "target: 8080, published: 8081, host_ip: 10.0.0.0/24")
+    documents::web("1", "mode: global, stop_delay: 0s")
+        .replace("target: 8080", "target: 8080, published: 8081, host_ip: 10.0.0.0/24")
 }
 
 fn on(networks: &str, deploy: &str) -> String {
-    documents::web("1", &format!("{deploy}, stop_delay: 0s")).replace("networks: [lan]", &format!("networks: [{networks}]"))
+    documents::web("1", &format!("{deploy}, stop_delay: 0s"))
+        .replace("networks: [lan]", &format!("networks: [{networks}]"))
 }
 
 /// The copy of a global service on a host.
@@ -64,7 +68,12 @@ fn published_ports(lab: &Lab) {
     let from_itself = lab.within(
         "h1",
         &itself,
-        &["python3", "-c", "import sys, urllib.request as u; print(u.urlopen(sys.argv[1], timeout=3).read().decode())", url],
+        &[
+            "python3",
+            "-c",
+            "import sys, urllib.request as u; print(u.urlopen(sys.argv[1], timeout=3).read().decode())",
+            url,
+        ],
     );
     let asked = [
         ("LAN", curl(lab, "lan", url), Some("10.0.0.5")),
@@ -90,7 +99,10 @@ fn published_ports(lab: &Lab) {
         }
     }
     assert!(wrong.is_empty(), "published port: {wrong:#?}");
-    assert!(!curl(lab, "h1", "http://127.0.0.1:8081/").succeeded(), "published on more than the LAN's address");
+    assert!(
+        !curl(lab, "h1", "http://127.0.0.1:8081/").succeeded(),
+        "published on more than the LAN's address"
+    );
 }
 
 fn two_networks(lab: &Lab) {
@@ -98,7 +110,11 @@ fn two_networks(lab: &Lab) {
         let addresses: BTreeSet<String> =
             lab.copies("shop/both").iter().map(|(_, copy)| copy.address(network)).collect();
         for host in lab.hosts() {
-            assert_eq!(resolve(lab, &host, client, "both"), addresses, "`both` as seen from {client} on {host}");
+            assert_eq!(
+                resolve(lab, &host, client, "both"),
+                addresses,
+                "`both` as seen from {client} on {host}"
+            );
             let own = copy_on(lab, &host, client).address(network);
             for address in &addresses {
                 let answer = fetch(lab, &host, client, &format!("http://{address}:8080/")).ok();
@@ -115,7 +131,8 @@ fn resolve(lab: &Lab, host: &str, service: &str, name: &str) -> BTreeSet<String>
 }
 
 fn names_in_both_libraries(lab: &Lab) {
-    let cart: BTreeSet<String> = lab.copies("shop/cart").iter().map(|(_, copy)| copy.address("lan")).collect();
+    let cart: BTreeSet<String> =
+        lab.copies("shop/cart").iter().map(|(_, copy)| copy.address("lan")).collect();
     let outside = BTreeSet::from(["10.0.0.2".to_owned()]);
     let names =
         [("cart", &cart), ("cart.shop", &cart), ("cart.shop.internal", &cart), ("outside.example", &outside)];

@@ -29,7 +29,11 @@ fn a_slot_stays_where_its_volume_is() {
         lab.put("services/shop/db", &service(1, "second"));
         eventually(30, "another copy", || {
             let copies = lab.copies("shop/db");
-            if copies.iter().any(|(_, now)| now.name != copy) { Ok(()) } else { Err("the same one".to_owned()) }
+            if copies.iter().any(|(_, now)| now.name != copy) {
+                Ok(())
+            } else {
+                Err("the same one".to_owned())
+            }
         });
         lab.settled("shop/db", 1, 60);
         kept(lab, &host);

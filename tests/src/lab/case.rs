@@ -38,7 +38,11 @@ fn dump(lab: &Lab) {
         let lines: Vec<String> = store
             .values
             .iter()
-            .filter(|(key, _)| ["instances/", "observed/", "rollouts/", "endpoints/", "status/", "reports/", "brake"].iter().any(|p| key.starts_with(p)))
+            .filter(|(key, _)| {
+                ["instances/", "observed/", "rollouts/", "endpoints/", "status/", "reports/", "brake"]
+                    .iter()
+                    .any(|p| key.starts_with(p))
+            })
             .map(|(key, value)| format!("{key} {}", String::from_utf8_lossy(value)))
             .collect();
         show("keys", lines.join("\n"));

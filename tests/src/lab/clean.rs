@@ -60,7 +60,8 @@ impl Lab {
         }
         eventually(60, "all hosts alive", || {
             let alive = self.try_store()?.records::<serde_json::Value>("alive/");
-            let missing: Vec<String> = self.hosts().into_iter().filter(|host| !alive.contains_key(host)).collect();
+            let missing: Vec<String> =
+                self.hosts().into_iter().filter(|host| !alive.contains_key(host)).collect();
             if missing.is_empty() { Ok(()) } else { Err(format!("{} missing", missing.join(", "))) }
         });
     }
@@ -159,14 +160,20 @@ impl Lab {
             Err(error) => left.push(error),
         }
         let mut lines = |what: &str, done: super::Done, ours: &dyn Fn(&str) -> bool| match done.result() {
-            Ok(text) => left.extend(text.lines().filter(|line| ours(line)).map(|line| format!("{what} {}", line.trim()))),
+            Ok(text) => left
+                .extend(text.lines().filter(|line| ours(line)).map(|line| format!("{what} {}", line.trim()))),
             Err(error) => left.push(format!("{what}: {error}")),
         };
-        lines("network", self.docker(host, &["network", "ls", "--format", "{{.Name}}"]), &|name| name.starts_with("ek-"));
+        lines("network", self.docker(host, &["network", "ls", "--format", "{{.Name}}"]), &|name| {
+            name.starts_with("ek-")
+        });
         lines("bridge", self.exec(host, &["ip", "-br", "link"]), &|line| line.starts_with("ek-"));
         lines("route", self.exec(host, &["ip", "-4", "route", "show", "proto", "212"]), &|_| true);
-        let names_us =
-            |line: &str| line.contains("ek-") || line.contains("comment \"evenkeel") || POOLS.iter().any(|p| line.contains(p));
+        let names_us = |line: &str| {
+            line.contains("ek-")
+                || line.contains("comment \"evenkeel")
+                || POOLS.iter().any(|p| line.contains(p))
+        };
         lines("rule", self.exec(host, &["nft", "list", "ruleset"]), &names_us);
         left
     }

@@ -36,12 +36,17 @@ pub struct Container {
 impl Container {
     /// Which copy it is.
     pub fn instance(&self) -> InstanceId {
-        self.name.parse().unwrap_or_else(|error| panic!("container {} has no name of ours: {error}", self.name))
+        self.name
+            .parse()
+            .unwrap_or_else(|error| panic!("container {} has no name of ours: {error}", self.name))
     }
 
     /// Its address on a network of ours.
     pub fn address(&self, network: &str) -> String {
-        self.raw["NetworkSettings"]["Networks"][format!("ek-{network}")]["IPAddress"].as_str().unwrap_or_default().to_owned()
+        self.raw["NetworkSettings"]["Networks"][format!("ek-{network}")]["IPAddress"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
     }
 
     /// When it was last started, as the engine writes it.
@@ -68,7 +73,9 @@ impl Lab {
 
     /// The copies on a host: all containers of services.
     pub fn containers(&self, host: &str) -> Vec<Container> {
-        self.engine(host).labelled("evenkeel.service").unwrap_or_else(|error| panic!("containers of {host}: {error}"))
+        self.engine(host)
+            .labelled("evenkeel.service")
+            .unwrap_or_else(|error| panic!("containers of {host}: {error}"))
     }
 
     /// The copies of a service, `namespace/name`, that run, with their hosts.
@@ -104,8 +111,13 @@ impl Engine {
         stream.read_to_end(&mut answer).map_err(|error| error.to_string())?;
         let answer = String::from_utf8_lossy(&answer);
         let (head, text) = answer.split_once("\r\n\r\n").ok_or("an answer without a head")?;
-        let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).ok_or("an answer without a status")?;
-        let value = if text.trim().is_empty() { Value::Null } else { serde_json::from_str(text).map_err(|e| e.to_string())? };
+        let status =
+            head.split(' ').nth(1).and_then(|code| code.parse().ok()).ok_or("an answer without a status")?;
+        let value = if text.trim().is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_str(text).map_err(|e| e.to_string())?
+        };
         Ok((status, value))
     }
 
@@ -144,8 +156,10 @@ impl Engine {
     /// # Errors
     /// The engine does not answer.
     pub fn labelled(&self, label: &str) -> Result<Vec<Container>, String> {
-        let list = self.get(&format!("/containers/json?all=1&filters=%7B%22label%22%3A%5B%22{label}%22%5D%7D"))?;
-        let ids: Vec<&str> = list.as_array().into_iter().flatten().filter_map(|entry| entry["Id"].as_str()).collect();
+        let list =
+            self.get(&format!("/containers/json?all=1&filters=%7B%22label%22%3A%5B%22{label}%22%5D%7D"))?;
+        let ids: Vec<&str> =
+            list.as_array().into_iter().flatten().filter_map(|entry| entry["Id"].as_str()).collect();
         // One that is removed meanwhile is not there any more.
         Ok(ids.into_iter().filter_map(|id| self.container(id).ok()).collect())
     }

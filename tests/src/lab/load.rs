@@ -64,9 +64,10 @@ impl Load {
 
     /// In the network of a container.
     pub fn beside(lab: &Lab, program: &Path, host: &str, container: &str, words: &[&str]) -> Self {
-        let pid = lab.engine(host).container(container).unwrap_or_else(|error| panic!("{container}: {error}")).raw["State"]
-            ["Pid"]
-            .to_string();
+        let pid =
+            lab.engine(host).container(container).unwrap_or_else(|error| panic!("{container}: {error}")).raw
+                ["State"]["Pid"]
+                .to_string();
         let program = program.display().to_string();
         Self(lab.start(&[&["exec", host, "nsenter", "-t", &pid, "-n", program.as_str()], words].concat()))
     }
@@ -80,7 +81,8 @@ impl Load {
     pub fn finish(self) -> (Vec<Change>, Summary) {
         let text = self.0.finish();
         let last = text.lines().last().unwrap_or_default();
-        let summary = serde_json::from_str(last).unwrap_or_else(|error| panic!("load said {last:?}: {error}"));
+        let summary =
+            serde_json::from_str(last).unwrap_or_else(|error| panic!("load said {last:?}: {error}"));
         (changes(&text), summary)
     }
 }

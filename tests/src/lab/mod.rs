@@ -40,7 +40,8 @@ impl Lab {
     /// The lab of that name.
     pub fn named(name: &str) -> Self {
         let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_path_buf).unwrap_or_default();
-        let root = std::env::var_os("EVENKEEL_LAB_DIR").map_or_else(|| "/var/tmp/evenkeel-lab".into(), PathBuf::from);
+        let root = std::env::var_os("EVENKEEL_LAB_DIR")
+            .map_or_else(|| "/var/tmp/evenkeel-lab".into(), PathBuf::from);
         let folder = root.join(name);
         let text = std::fs::read_to_string(folder.join("settings"))
             .unwrap_or_else(|error| panic!("lab {name} is not up ({}): {error}", folder.display()));
@@ -195,7 +196,14 @@ pub struct Done {
 impl Done {
     /// Its standard output; panics where it failed.
     pub fn ok(self) -> String {
-        assert!(self.code == 0, "hack/lab {} failed with {}:\n{}\n{}", self.what, self.code, self.out, self.err);
+        assert!(
+            self.code == 0,
+            "hack/lab {} failed with {}:\n{}\n{}",
+            self.what,
+            self.code,
+            self.out,
+            self.err
+        );
         self.out
     }
 
@@ -204,7 +212,11 @@ impl Done {
     /// # Errors
     /// It failed.
     pub fn result(self) -> Result<String, String> {
-        if self.code == 0 { Ok(self.out) } else { Err(format!("code {}: {} {}", self.code, self.out, self.err)) }
+        if self.code == 0 {
+            Ok(self.out)
+        } else {
+            Err(format!("code {}: {} {}", self.code, self.out, self.err))
+        }
     }
 
     /// Whether it succeeded.

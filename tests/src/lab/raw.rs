@@ -1,6 +1,8 @@
 //! Raw Docker: the same container as a copy, made and kept by bare calls to the engine, to measure against.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -14,8 +16,11 @@ pub use super::engine::Engine;
 /// not evenkeel's: it would take the container for a copy that nobody wants.
 pub fn like(copy: &Container, network: &str, address: &str) -> Value {
     let mut body = copy.raw["Config"].as_object().cloned().unwrap_or_default();
-    let labels: BTreeMap<String, String> =
-        copy.labels.iter().map(|(key, value)| (key.replace("evenkeel.", "e2e-like."), value.clone())).collect();
+    let labels: BTreeMap<String, String> = copy
+        .labels
+        .iter()
+        .map(|(key, value)| (key.replace("evenkeel.", "e2e-like."), value.clone()))
+        .collect();
     body.insert("Labels".to_owned(), json!(labels));
     body.insert("HostConfig".to_owned(), copy.raw["HostConfig"].clone());
     let endpoint = json!({"IPAMConfig": {"IPv4Address": address}});
@@ -72,12 +77,20 @@ pub fn remove(engine: &Engine, name: &str) -> Result<(), String> {
     }
 }
 
-/// Keeps `name` running as barely as can be: `die` → start, `destroy` → create and start. Its thread ends
-/// with the process.
-pub fn keep(engine: Engine, name: String, body: Value) -> Result<(), String> {
+/// Keeps `name` running as barely as can be: `die` → start, `destroy` → create and start, until the keeper
+/// is dropped.
+///
+/// # Errors
+/// The engine does not answer.
+pub fn keep(engine: Engine, name: String, body: Value) -> Result<Keeper, String> {
     let events = engine.events()?;
+    let on = Arc::new(AtomicBool::new(true));
+    let keeper = Keeper(on.clone());
     std::thread::spawn(move || {
         for (action, who, _) in events {
+            if !on.load(Ordering::SeqCst) {
+                return;
+            }
             if who == name {
                 // What is being removed refuses its start; its end comes as the next event.
                 let _ = match action.as_str() {
@@ -88,7 +101,17 @@ pub fn keep(engine: Engine, name: String, body: Value) -> Result<(), String> {
             }
         }
     });
-    Ok(())
+    Ok(keeper)
+}
+
+/// Who keeps a container running.
+#[derive(Debug)]
+pub struct Keeper(Arc<AtomicBool>);
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
 }
 
 /// The events of an engine, with the engine's own times.
@@ -115,7 +138,12 @@ impl Recorder {
     }
 
     /// The next event of this action whose container's name fits, within `patience`: name and nanoseconds.
-    pub fn next(&self, action: &str, fits: impl Fn(&str) -> bool, patience: Duration) -> Option<(String, i64)> {
+    pub fn next(
+        &self,
+        action: &str,
+        fits: impl Fn(&str) -> bool,
+        patience: Duration,
+    ) -> Option<(String, i64)> {
         let end = Instant::now() + patience;
         loop {
             let left = end.saturating_duration_since(Instant::now());

@@ -24,7 +24,10 @@ pub fn eventually<T>(seconds: u64, what: &str, mut look: impl FnMut() -> Result<
         match look() {
             Ok(value) => return value,
             Err(last) => {
-                assert!(begun.elapsed() < Duration::from_secs(seconds), "not within {seconds} s: {what}; last seen: {last}");
+                assert!(
+                    begun.elapsed() < Duration::from_secs(seconds),
+                    "not within {seconds} s: {what}; last seen: {last}"
+                );
             }
         }
         pause(EVERY);

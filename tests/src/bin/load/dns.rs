@@ -57,9 +57,9 @@ fn addresses(answer: &[u8]) -> Result<BTreeSet<Ipv4Addr>, String> {
         Some(code) => return Err(format!("rcode {code}")),
         None => return Err("a short answer".to_owned()),
     }
-    read(answer).ok_or_else(|| "an answer that cannot be read".to_owned()).and_then(|found| {
-        if found.is_empty() { Err("no address".to_owned()) } else { Ok(found) }
-    })
+    read(answer)
+        .ok_or_else(|| "an answer that cannot be read".to_owned())
+        .and_then(|found| if found.is_empty() { Err("no address".to_owned()) } else { Ok(found) })
 }
 
 fn read(answer: &[u8]) -> Option<BTreeSet<Ipv4Addr>> {

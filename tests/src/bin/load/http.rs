@@ -31,20 +31,22 @@ pub async fn load(server: Ipv4Addr, name: &str, port: u16, rate: u32, mut end: o
     let state = Rc::new(RefCell::new(State::default()));
     let tasks = LocalSet::new();
     let name = name.to_owned();
-    tasks.run_until(async {
-        look_up(&state, server, &name).await;
-        let resolver = tokio::task::spawn_local(keep_looking_up(state.clone(), server, name));
-        let mut tick = tokio::time::interval(Duration::from_secs(1) / rate.max(1));
-        tick.set_missed_tick_behavior(MissedTickBehavior::Burst);
-        loop {
-            tokio::select! {
-                biased;
-                _ = &mut end => break,
-                _ = tick.tick() => { tokio::task::spawn_local(one(state.clone(), port)); }
+    tasks
+        .run_until(async {
+            look_up(&state, server, &name).await;
+            let resolver = tokio::task::spawn_local(keep_looking_up(state.clone(), server, name));
+            let mut tick = tokio::time::interval(Duration::from_secs(1) / rate.max(1));
+            tick.set_missed_tick_behavior(MissedTickBehavior::Burst);
+            loop {
+                tokio::select! {
+                    biased;
+                    _ = &mut end => break,
+                    _ = tick.tick() => { tokio::task::spawn_local(one(state.clone(), port)); }
+                }
             }
-        }
-        resolver.abort();
-    }).await;
+            resolver.abort();
+        })
+        .await;
     // Those that are under way.
     tasks.await;
     std::mem::take(&mut state.borrow_mut().tally).print();
@@ -88,7 +90,8 @@ async fn one(state: Rc<RefCell<State>>, port: u16) {
 
 async fn request(target: Ipv4Addr, port: u16) -> Result<(), String> {
     let ask = async {
-        let mut stream = TcpStream::connect((target, port)).await.map_err(|error| format!("connect: {}", error.kind()))?;
+        let mut stream =
+            TcpStream::connect((target, port)).await.map_err(|error| format!("connect: {}", error.kind()))?;
         let text = format!("GET / HTTP/1.1\r\nHost: {target}\r\nConnection: close\r\n\r\n");
         stream.write_all(text.as_bytes()).await.map_err(|error| format!("send: {}", error.kind()))?;
         let mut answer = Vec::new();

@@ -21,7 +21,8 @@ use std::process::ExitCode;
 
 use tokio::sync::oneshot;
 
-const USAGE: &str = "load http SERVER NAME PORT RATE | load names SERVER EVERY NAME… | load fetch ADDRESS PORT EVERY";
+const USAGE: &str =
+    "load http SERVER NAME PORT RATE | load names SERVER EVERY NAME… | load fetch ADDRESS PORT EVERY";
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -36,8 +37,10 @@ fn main() -> ExitCode {
 
 fn run(words: &[String]) -> Result<(), String> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| error.to_string())?;
     let end = end_of_input();
     runtime.block_on(async {
         match words.as_slice() {
@@ -47,7 +50,9 @@ fn run(words: &[String]) -> Result<(), String> {
             ["names", server, every, names @ ..] if !names.is_empty() => {
                 dns::watch(address(server)?, number(every)?, names, end).await;
             }
-            ["fetch", target, port, every] => http::fetch(address(target)?, number(port)?, number(every)?, end).await,
+            ["fetch", target, port, every] => {
+                http::fetch(address(target)?, number(port)?, number(every)?, end).await
+            }
             _ => return Err(USAGE.to_owned()),
         }
         Ok(())
