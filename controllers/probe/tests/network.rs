@@ -1,5 +1,7 @@
 //! The real probe against real sockets.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::future::Future;
 use std::net::SocketAddrV4;
 use std::time::Duration;

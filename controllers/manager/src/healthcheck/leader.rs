@@ -233,7 +233,7 @@ impl Term {
             Change::Tell(told) => self.set(txn, status, Some(told)),
             Change::Judge { accepted: None, status: told } => self.set(txn, status, Some(told)),
             Change::Judge { accepted: Some(new), status: told } => {
-                self.set(self.set(txn, accepted, Some(new)), status, Some(told))
+                self.set(self.set(txn, accepted, Some(&**new)), status, Some(told))
             }
         };
         if let Change::Judge { status: told, .. } = &change {

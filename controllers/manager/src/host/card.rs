@@ -173,11 +173,13 @@ impl Card {
             }
         };
         match self.writer.commit(txn).await.map_err(PassError::Write)? {
-            Outcome::Done { revision } => self.mirror.caught_up(revision).await,
-            // Somebody was faster: the mirror will tell, and the next pass sees it.
-            Outcome::Lost => {}
+            Outcome::Done { revision } => {
+                self.mirror.caught_up(revision).await;
+                Ok(true)
+            }
+            // Somebody was faster: the mirror will tell, and that wakes us.
+            Outcome::Lost => Ok(false),
         }
-        Ok(true)
     }
 }
 

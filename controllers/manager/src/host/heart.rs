@@ -86,6 +86,9 @@ impl Heart {
                     self.settings.renew_every
                 }
                 Ok(Beat::Held(boot_id)) => {
+                    if self.held.is_none() {
+                        tracing::warn!(host = %self.host, boot_id, "another boot is registered under this host's name");
+                    }
                     let since = *self.held.get_or_insert_with(Instant::now);
                     if since.elapsed() >= NAME_TAKEN_AFTER {
                         return Error::NameTaken { host: self.host.clone(), boot_id };
@@ -138,7 +141,6 @@ impl Heart {
                     return Ok(Beat::Stands);
                 }
                 Step::Wait { boot_id } => {
-                    tracing::error!(host = %self.host, boot_id, "another boot is registered under this host's name");
                     return Ok(Beat::Held(boot_id));
                 }
                 Step::Grant => self.grant(seen.as_ref(), header.revision).await?,

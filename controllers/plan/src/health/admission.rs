@@ -56,7 +56,7 @@ pub enum Change {
     /// The document is new.
     Judge {
         /// What it asks, if it is valid; else what was accepted before stays.
-        accepted: Option<Accepted<HealthCheckSpec>>,
+        accepted: Option<Box<Accepted<HealthCheckSpec>>>,
         /// What is said of it.
         status: Status,
     },
@@ -88,7 +88,7 @@ pub fn decide(check: &CheckId, known: &Known<'_>, world: &World<'_>, wall: Times
             let valid = condition(ConditionType::Valid, holds, reason, message, old, wall);
             let speaks = accepted.as_ref().or(known.accepted);
             let status = tell(check, document.mod_revision, speaks, Some(valid), world, old, wall);
-            Some(Change::Judge { accepted, status })
+            Some(Change::Judge { accepted: accepted.map(Box::new), status })
         }
     }
 }

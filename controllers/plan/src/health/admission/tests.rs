@@ -42,7 +42,7 @@ fn first(document: &str, world: &World<'_>) -> (Option<Accepted<HealthCheckSpec>
     let text = text(document, 7);
     let known = Known { document: Some(&text), ..Known::default() };
     match decide(&check(), &known, world, Timestamp(100)) {
-        Some(Change::Judge { accepted, status }) => (accepted, status),
+        Some(Change::Judge { accepted, status }) => (accepted.map(|accepted| *accepted), status),
         other => panic!("{other:?}"),
     }
 }
