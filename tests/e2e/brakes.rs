@@ -20,7 +20,7 @@ fn ids(lab: &Lab) -> BTreeSet<String> {
 fn two_of_three_hosts_gone_evicts_nobody() {
     case(|lab| {
         if lab.setting("MEMBERS") == "3" {
-            println!("   skipped: with two of three hosts etcd itself is gone");
+            println!("-> skipped: with two of three hosts etcd itself is gone");
             return;
         }
         lab.put("networks/lan", &documents::lan());
@@ -36,7 +36,7 @@ fn two_of_three_hosts_gone_evicts_nobody() {
         let status = lab.keel(&["status"]).ok();
         assert!(status.contains("brake"), "status does not speak of the brake:\n{status}");
 
-        println!("   {}", lab.keel(&["brake", "release"]).ok());
+        println!("-> {}", lab.keel(&["brake", "release"]).ok());
         eventually(30, "all copies on h1", || {
             let running = lab.copies_on(&["h1".to_owned()], "shop/idle").len();
             if running == 6 { Ok(()) } else { Err(format!("{running} run")) }
@@ -84,7 +84,7 @@ fn a_slip_that_deletes_all_services_is_held() {
 
         slip();
         brake(lab);
-        println!("   {}", lab.keel(&["brake", "release", "--deletions"]).ok());
+        println!("-> {}", lab.keel(&["brake", "release", "--deletions"]).ok());
         eventually(60, "what was deleted is gone", || {
             let left = ids(lab).len();
             if left == 0 { Ok(()) } else { Err(format!("{left} containers")) }

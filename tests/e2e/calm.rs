@@ -17,7 +17,7 @@ fn thirty_calm_copies_write_nothing() {
         lab.put("services/shop/calm", &service());
         let begun = Instant::now();
         lab.settled("shop/calm", 30, 120);
-        println!("   30 checked copies ready after {:.1} s", since(begun));
+        println!("-> 30 checked copies ready after {:.1} s", since(begun));
         // What is written at most so often may still be on its way.
         pause(Duration::from_secs(5));
 
@@ -30,7 +30,7 @@ fn thirty_calm_copies_write_nothing() {
         for (host, used) in used {
             let now = Use::of(lab, &host);
             println!(
-                "   controllers of {host}: {} processes, RSS {:.1} MB, PSS {:.1} MB, {:.2} % of a core",
+                "-> controllers of {host}: {} processes, RSS {:.1} MB, PSS {:.1} MB, {:.2} % of a core",
                 now.processes,
                 now.rss_kb as f64 / 1e3,
                 now.pss_kb as f64 / 1e3,
@@ -44,7 +44,7 @@ fn thirty_calm_copies_write_nothing() {
             .map(|(key, _)| key)
             .collect();
         assert_eq!(before.revision, after.revision, "a calm cluster wrote; these keys changed: {changed:?}");
-        println!("   no revision in {} s", time.as_secs());
+        println!("-> no revision in {} s", time.as_secs());
     });
 }
 

@@ -44,7 +44,7 @@ fn a_sick_copy_leaves_the_names() {
             let rest: Vec<String> =
                 all.iter().filter(|address| **address != copy.address("lan")).cloned().collect();
             named(lab, &rest);
-            println!("   {file}: out of the names everywhere after {:.1} s", since(begun));
+            println!("-> {file}: out of the names everywhere after {:.1} s", since(begun));
             let evidence = lab.keel(&["describe", "shop/web"]).ok();
             assert!(evidence.contains("unhealthy"), "describe does not say so:\n{evidence}");
             lab.within(host, &copy.name, &["rm", file]).ok();

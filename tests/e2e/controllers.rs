@@ -80,11 +80,11 @@ fn rollouts_go_on_through_killed_controllers() {
         rollouts.finish(lab);
         for (host, watch) in watches {
             let (_, summary) = watch.finish();
-            println!("   names on {host}: {summary}");
+            println!("-> names on {host}: {summary}");
             assert_eq!(summary.failed, 0, "names on {host} were not answered: {summary}");
         }
         println!(
-            "   {} rollouts through {} kills, the longest took {:.1} s",
+            "-> {} rollouts through {} kills, the longest took {:.1} s",
             rollouts.count,
             kills * 6,
             rollouts.longest

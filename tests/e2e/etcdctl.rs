@@ -81,7 +81,7 @@ fn each_reaches_each(lab: &Lab) {
             assert!(answer.ends_with(&format!(" {own}")), "{} at {own} asked: {answer}", copy.name);
         }
     }
-    println!("   6 copies reach 6 copies by name and by address, each under its own address");
+    println!("-> 6 copies reach 6 copies by name and by address, each under its own address");
 }
 
 fn garbage_changes_only_the_status(lab: &Lab) {

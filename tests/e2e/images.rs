@@ -22,7 +22,7 @@ fn a_private_image_comes_by_the_hosts_credentials() {
                 .any(|condition| condition.message.contains("private.lan:5001/web:nothing"))
         });
         println!(
-            "   an image that is not there: {:?}",
+            "-> an image that is not there: {:?}",
             status.conditions.iter().map(|c| &c.message).collect::<Vec<_>>()
         );
     });

@@ -36,7 +36,7 @@ fn refused(lab: &Lab, service: &str, words: &[&str]) {
         .iter()
         .map(|condition| &condition.message)
         .find(|message| message.contains(words[0]));
-    println!("   {service}: {}", message.map_or("", String::as_str));
+    println!("-> {service}: {}", message.map_or("", String::as_str));
 }
 
 #[test]

@@ -92,7 +92,7 @@ fn lose(lab: &Lab, victim: &str, what: &str) {
             .unwrap_or_else(|| panic!("they never left the names on {host}"));
         let replaced = whole(&changes, &gone, plug).map(seconds).unwrap_or(f64::NAN);
         println!(
-            "   {what} ({victim}) off: out of {host}'s names after {out:.2} s, replaced in them after {replaced:.2} s"
+            "-> {what} ({victim}) off: out of {host}'s names after {out:.2} s, replaced in them after {replaced:.2} s"
         );
         assert!(
             out <= limit_out + TO_THE_PLUG,

@@ -49,7 +49,7 @@ fn names(copies: &[(String, Container)]) -> std::collections::BTreeSet<String> {
 fn compare(what: &str, pairs: &[(f64, f64)]) {
     let (bare, ours): (Vec<f64>, Vec<f64>) = pairs.iter().copied().unzip();
     let (bare, ours) = (raw::median(&bare), raw::median(&ours));
-    println!("   {what}: raw {bare:.0} ms, evenkeel {ours:.0} ms ({:+.0} ms); all: {pairs:.0?}", ours - bare);
+    println!("-> {what}: raw {bare:.0} ms, evenkeel {ours:.0} ms ({:+.0} ms); all: {pairs:.0?}", ours - bare);
     assert!(ours - bare <= SLACK, "{what}: {:.0} ms slower than raw Docker", ours - bare);
 }
 

@@ -42,7 +42,7 @@ fn updates(lab: &Lab, order: &str) {
         took.push(since(begun));
     }
     let (_, summary) = load.finish();
-    println!("   {count} updates {order} of 6 copies in {took:.1?} s: {summary}");
+    println!("-> {count} updates {order} of 6 copies in {took:.1?} s: {summary}");
     assert_eq!(summary.failed, 0, "requests failed: {summary}");
     assert!(summary.asked as f64 > took.iter().sum::<f64>() * 90.0, "the load was not sent: {summary}");
 }

@@ -19,7 +19,7 @@ fn a_bad_image_pauses_and_the_old_copies_serve() {
         for (version, clue) in [("bad", "1"), ("nowhere", "web:nowhere")] {
             lab.put("services/shop/web", &documents::web(version, DEPLOY));
             let why = paused(lab);
-            println!("   web:{version}: the rollout is paused: {why}");
+            println!("-> web:{version}: the rollout is paused: {why}");
             assert!(why.contains(clue), "the message does not say why: {why}");
             let status = lab.keel(&["status"]).ok();
             assert!(status.contains("shop/web"), "status does not name the service:\n{status}");

@@ -90,7 +90,7 @@ fn published_ports(lab: &Lab) {
         match done.result() {
             Ok(answer) => {
                 let client = answer.trim().rsplit(' ').next().unwrap_or_default().to_owned();
-                println!("   published port asked by {who}: the service sees {client}");
+                println!("-> published port asked by {who}: the service sees {client}");
                 if expected.is_some_and(|expected| expected != client) {
                     wrong.push(format!("{who}: seen as {client}, not {expected:?}"));
                 }
@@ -151,7 +151,7 @@ fn names_in_both_libraries(lab: &Lab) {
         assert_eq!(&found, *expected, "{name} by musl");
         assert!(took < 500.0, "{name} took musl {took} ms");
     }
-    println!("   glibc and musl resolve cart, cart.shop, cart.shop.internal and outside.example");
+    println!("-> glibc and musl resolve cart, cart.shop, cart.shop.internal and outside.example");
     assert_eq!(fetch(lab, "h1", "shop/on-lan", "http://outside.example/").ok(), "outside");
 }
 

@@ -19,7 +19,7 @@ pub fn case(body: impl FnOnce(&Lab)) {
         lab.clean();
         let cleaned = since(begun);
         body(&lab);
-        println!("   the case took {:.1} s, {cleaned:.1} s of them to clean the cluster", since(begun));
+        println!("-> the case took {:.1} s, {cleaned:.1} s of them to clean the cluster", since(begun));
     }));
     if let Err(panic) = outcome {
         dump(&lab);
