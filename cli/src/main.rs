@@ -1,1 +1,124 @@
-fn main() {}
+//! The evenkeel command: documents in, answers out, and the controllers themselves.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Parser, Subcommand};
+use evenkeel_etcd::{EtcdConfig, EtcdStore, EtcdTls};
+use evenkeel_runtime::env::{SystemClock, WallClock};
+use evenkeel_runtime::store::Store;
+
+mod commands;
+mod config;
+mod documents;
+mod failure;
+mod output;
+mod parent;
+mod snapshot;
+mod wait;
+mod words;
+mod worker;
+
+use commands::{
+    apply, brake, controller, delete, describe, events, get, plan, rollout, schema, status, validate,
+};
+use failure::Failure;
+
+/// Keeps plain Docker hosts on an even keel: services, networks, health checks and names, from documents.
+#[derive(Debug, Parser)]
+#[command(name = "evenkeel", version, max_term_width = 110, after_help = EXAMPLES)]
+struct Cli {
+    #[command(flatten)]
+    settings: config::Settings,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  evenkeel apply -f shop/ --wait          a folder of documents, until every copy is ready
+  evenkeel status                         what is wrong and why, then hosts and services
+  evenkeel describe shop/web              all that is known of one service
+  evenkeel plan -f shop/web.yaml          what would happen, and on which hosts
+  evenkeel get copies shop/web -o json    for a program
+
+Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 did not come about, 4 time ran out";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Put documents into the store, the whole set or nothing
+    Apply(apply::Apply),
+    /// What would happen if documents were applied, with the hosts; changes nothing
+    Plan(plan::Plan),
+    /// Objects of a kind, copies, or one document as it was written
+    Get(get::Get),
+    /// All that is known of one object
+    Describe(describe::Describe),
+    /// What is wrong and why, newest first; then hosts, services and networks
+    Status,
+    /// Take documents out of the store
+    Delete(delete::Delete),
+    /// What happened and why, newest last
+    Events(events::Events),
+    /// The exchange of a service's copies: status, resume
+    Rollout(rollout::Rollout),
+    /// What holds back when too much is lost at once: status, release
+    Brake(brake::Brake),
+    /// Hosts: list, describe, confirm-dead
+    Host(brake::Host),
+    /// The JSON Schema of the documents, for editors
+    Schema(schema::Schema),
+    /// Check documents without a cluster
+    Validate(validate::Validate),
+    /// Run controllers on this host
+    Controller(controller::Controller),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if let Command::Controller(controller) = &cli.command {
+        return controller.run(&cli.settings);
+    }
+    match run(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Result<(), Failure> {
+    let format = cli.settings.output;
+    match &cli.command {
+        Command::Schema(command) => return command.run(format),
+        Command::Validate(command) => return command.run(),
+        _ => {}
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let store: Arc<dyn Store> = Arc::new(connect(&cli.settings)?);
+        let now = SystemClock.now();
+        match &cli.command {
+            Command::Apply(command) => command.run(&store, format).await,
+            Command::Plan(command) => command.run(&store, format).await,
+            Command::Get(command) => command.run(&store, format).await,
+            Command::Describe(command) => command.run(&store, format, now).await,
+            Command::Status => status::run(&store, format, now).await,
+            Command::Delete(command) => command.run(&store).await,
+            Command::Events(command) => command.run(&store, format, now).await,
+            Command::Rollout(command) => command.run(&store, format).await,
+            Command::Brake(command) => command.run(&store, format).await,
+            Command::Host(command) => command.run(&store, format, now).await,
+            Command::Schema(_) | Command::Validate(_) | Command::Controller(_) => Ok(()),
+        }
+    })
+}
+
+/// A client of the store that the settings name.
+fn connect(settings: &config::Settings) -> Result<EtcdStore, Failure> {
+    let resolved = settings.resolve()?;
+    let tls = resolved.ca.map(|ca| EtcdTls { ca, identity: resolved.identity, domain: None });
+    let config = EtcdConfig { prefix: resolved.prefix, tls, ..EtcdConfig::new(resolved.endpoints) };
+    EtcdStore::new(&config).map_err(Failure::new)
+}

@@ -1,0 +1,139 @@
+//! `evenkeel apply`: a set of documents into the store, in one guarded transaction.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use evenkeel_api::key::Key;
+use evenkeel_api::meta::ObjectRef;
+use evenkeel_api::name::Namespace;
+use evenkeel_api::quantity::Span;
+use evenkeel_runtime::store::{Store, TxnBuilder};
+
+use super::plan;
+use crate::documents::{self, FromFile};
+use crate::failure::Failure;
+use crate::output::Format;
+use crate::wait;
+
+/// What to apply.
+#[derive(Debug, Args)]
+pub struct Apply {
+    /// Files or folders with documents (- is standard input)
+    #[arg(short = 'f', long = "file", required = true, value_name = "FILE|DIR|-")]
+    files: Vec<PathBuf>,
+    /// The namespace of documents that name none
+    #[arg(short, long, env = "EVENKEEL_NAMESPACE")]
+    namespace: Option<Namespace>,
+    /// Until every copy is ready and the names lead to it; exit code 3 if that fails, 4 if time runs out
+    #[arg(long)]
+    wait: bool,
+    /// At most so long
+    #[arg(long, default_value = "5m", requires = "wait")]
+    timeout: Span,
+    /// Say what would happen, and change nothing
+    #[arg(long, conflicts_with = "wait")]
+    dry_run: bool,
+}
+
+/// What applying one document does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// There is no such document yet.
+    Created,
+    /// It differs from the stored one.
+    Changed,
+    /// It is the stored one.
+    Unchanged,
+}
+
+/// One document beside the stored one.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// The document.
+    pub found: FromFile,
+    /// What applying it does.
+    pub effect: Effect,
+    /// The revision of the stored document; 0: there is none.
+    pub revision: i64,
+}
+
+impl Apply {
+    /// Applies it.
+    ///
+    /// # Errors
+    /// A document is bad, the store does not answer, or, with `--wait`, what is wanted does not come about.
+    pub async fn run(&self, store: &Arc<dyn Store>, format: Format) -> Result<(), Failure> {
+        let documents = documents::read(&self.files, self.namespace.as_ref())?;
+        let steps = steps(store, documents).await?;
+        for step in &steps {
+            for warning in &step.found.document.warnings {
+                eprintln!("warning: {}: {}: {warning}", step.found.file, step.found.document.object);
+            }
+        }
+        if self.dry_run {
+            return plan::print(store, &steps, format).await;
+        }
+        let revision = put(store, &steps).await?;
+        for step in &steps {
+            let word = match step.effect {
+                Effect::Created => "created",
+                Effect::Changed => "changed",
+                Effect::Unchanged => "unchanged",
+            };
+            println!("{} {word}", step.found.document.object);
+        }
+        if !self.wait {
+            return Ok(());
+        }
+        let objects: Vec<(ObjectRef, i64)> = steps
+            .into_iter()
+            .map(|step| {
+                let revision = if step.effect == Effect::Unchanged { step.revision } else { revision };
+                (step.found.document.object, revision)
+            })
+            .collect();
+        wait::until(store, &objects, self.timeout.0).await
+    }
+}
+
+/// Every document beside the stored one.
+///
+/// # Errors
+/// The store does not answer.
+pub async fn steps(store: &Arc<dyn Store>, documents: Vec<FromFile>) -> Result<Vec<Step>, Failure> {
+    let mut steps = Vec::new();
+    for found in documents {
+        let (kv, _) = store.get(&Key::Document(found.document.object.clone())).await?;
+        let (effect, revision) = match kv {
+            None => (Effect::Created, 0),
+            Some(kv) if kv.value == found.document.source.as_bytes() => (Effect::Unchanged, kv.mod_revision),
+            Some(kv) => (Effect::Changed, kv.mod_revision),
+        };
+        steps.push(Step { found, effect, revision });
+    }
+    Ok(steps)
+}
+
+/// Puts what differs, all or nothing; gives the revision at which the set holds.
+async fn put(store: &Arc<dyn Store>, steps: &[Step]) -> Result<i64, Failure> {
+    let mut txn = TxnBuilder::new();
+    let mut writes = 0;
+    for step in steps {
+        let key = Key::Document(step.found.document.object.clone());
+        txn = txn.if_unchanged(&key, step.revision);
+        if step.effect != Effect::Unchanged {
+            txn = txn.put(&key, step.found.document.source.clone());
+            writes += 1;
+        }
+    }
+    if writes == 0 {
+        return Ok(0);
+    }
+    let committed = store.commit(&txn.build()?).await?;
+    if committed.succeeded {
+        Ok(committed.header.revision)
+    } else {
+        Err(Failure::new("somebody changed one of these documents meanwhile; nothing was applied, try again"))
+    }
+}

@@ -1,0 +1,162 @@
+//! `evenkeel brake` and `evenkeel host`: what an operator says about hosts.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use clap::{Args, Subcommand};
+use evenkeel_api::key::Key;
+use evenkeel_api::meta::ObjectRef;
+use evenkeel_api::name::HostName;
+use evenkeel_api::record::{Brake as Record, BrakeState, Timestamp};
+use evenkeel_runtime::store::{Store, TxnBuilder};
+
+use super::delete::confirmed;
+use super::{describe, get};
+use crate::failure::Failure;
+use crate::output::Format;
+use crate::snapshot;
+
+/// What about the brake.
+#[derive(Debug, Args)]
+pub struct Brake {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// What is held, and why
+    Status,
+    /// All hosts that are held are dead: replace their copies
+    Release {
+        /// The documents that vanished at once were meant to: take down what they brought
+        #[arg(long)]
+        deletions: bool,
+    },
+}
+
+impl Brake {
+    /// Does it.
+    ///
+    /// # Errors
+    /// Nothing is held, or the store does not answer.
+    pub async fn run(&self, store: &Arc<dyn Store>, format: Format) -> Result<(), Failure> {
+        let state = snapshot::get::<BrakeState>(store, &Key::Brakes).await?.map(|found| found.value);
+        match (&self.verb, state) {
+            (Verb::Status, state) if format != Format::Table => crate::output::structured(format, &state),
+            (Verb::Status, None) => {
+                println!("no brake is on");
+                Ok(())
+            }
+            (Verb::Status, Some(state)) => {
+                for host in state.held.keys() {
+                    println!("host {host} is gone; its copies are not replaced");
+                }
+                for object in &state.deletions {
+                    println!("{object} vanished; what it brought is kept");
+                }
+                Ok(())
+            }
+            (Verb::Release { deletions: true }, Some(state)) if !state.deletions.is_empty() => {
+                release_deletions(store, &state).await
+            }
+            (Verb::Release { deletions: false }, Some(state)) if !state.held.is_empty() => {
+                confirm_dead(store, state.held).await
+            }
+            (Verb::Release { deletions }, _) => Err(Failure::new(format!(
+                "no brake on {} is on: nothing to release",
+                if *deletions { "deletions" } else { "hosts" }
+            ))),
+        }
+    }
+}
+
+async fn release_deletions(store: &Arc<dyn Store>, state: &BrakeState) -> Result<(), Failure> {
+    let objects: Vec<ObjectRef> = state.deletions.iter().cloned().collect();
+    let value = serde_json::to_vec(&confirmed(&objects)).map_err(Failure::new)?;
+    store.commit(&TxnBuilder::new().put(&Key::Confirmed, value).build()?).await?;
+    println!("released: what {} documents brought is taken down", objects.len());
+    Ok(())
+}
+
+/// Says of hosts, each with the incarnation that was seen last, that they are dead.
+async fn confirm_dead(store: &Arc<dyn Store>, hosts: BTreeMap<HostName, u64>) -> Result<(), Failure> {
+    let found = snapshot::get::<Record>(store, &Key::Brake).await?;
+    let (mut record, revision) =
+        found.map_or((Record::default(), 0), |found| (found.value, found.mod_revision));
+    record.dead.extend(hosts.clone());
+    let value = serde_json::to_vec(&record).map_err(Failure::new)?;
+    // Only while they are still gone: a host that came back in this very moment is not meant.
+    let txn = hosts
+        .keys()
+        .fold(TxnBuilder::new().if_unchanged(&Key::Brake, revision), |txn, host| {
+            txn.if_absent(&Key::Alive(host.clone()))
+        })
+        .put(&Key::Brake, value);
+    if !store.commit(&txn.build()?).await?.succeeded {
+        return Err(Failure::new(
+            "a host came back, or somebody else said so, in this very moment: look again",
+        ));
+    }
+    for host in hosts.keys() {
+        println!("host {host} is confirmed dead: its copies are replaced");
+    }
+    Ok(())
+}
+
+/// What about hosts.
+#[derive(Debug, Args)]
+pub struct Host {
+    #[command(subcommand)]
+    verb: HostVerb,
+}
+
+#[derive(Debug, Subcommand)]
+enum HostVerb {
+    /// All hosts
+    List,
+    /// One host, and what it runs
+    Describe {
+        /// Its name
+        host: HostName,
+    },
+    /// This host is dead and will not come back as it was: replace its copies now
+    ConfirmDead {
+        /// Its name
+        host: HostName,
+    },
+}
+
+impl Host {
+    /// Does it.
+    ///
+    /// # Errors
+    /// There is no such host, it is alive, or the store does not answer.
+    pub async fn run(&self, store: &Arc<dyn Store>, format: Format, now: Timestamp) -> Result<(), Failure> {
+        match &self.verb {
+            HostVerb::List => get::Get::all_of("host").run(store, format).await,
+            HostVerb::Describe { host } => describe::Describe::host(host).run(store, format, now).await,
+            HostVerb::ConfirmDead { host } => self.confirm(store, host).await,
+        }
+    }
+
+    async fn confirm(&self, store: &Arc<dyn Store>, host: &HostName) -> Result<(), Failure> {
+        let hosts = snapshot::hosts(store).await?;
+        if hosts.alive.contains_key(host) {
+            return Err(Failure::new(format!(
+                "host {host} is alive: to move its copies, set availability: drain"
+            )));
+        }
+        if !hosts.accepted.contains_key(host) {
+            return Err(Failure::new(format!("there is no host {host}")));
+        }
+        let state = snapshot::get::<BrakeState>(store, &Key::Brakes).await?.map(|found| found.value);
+        let incarnation = state.and_then(|state| state.held.get(host).copied());
+        match incarnation {
+            Some(incarnation) => confirm_dead(store, BTreeMap::from([(host.clone(), incarnation)])).await,
+            None => Err(Failure::new(format!(
+                "host {host} is not held by a brake: its copies are replaced by themselves after `lost_after`"
+            ))),
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! `evenkeel controller`: the controllers of this host, as a small parent and the worker that it restarts.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use evenkeel_api::key::Controller as Name;
+use evenkeel_api::name::HostName;
+
+use crate::config::Settings;
+use crate::{parent, worker};
+
+/// Which controllers, and where they find what they need.
+#[derive(Debug, Clone, Args)]
+pub struct Controller {
+    /// host, network, service, healthcheck, instance, dns, or all
+    #[arg(required = true, value_name = "NAME", value_parser = names)]
+    names: Vec<Names>,
+    /// This process is the worker of a parent that holds its sockets
+    #[arg(long, hide = true)]
+    worker: bool,
+    /// This host's name in the cluster [default: the machine's short host name]
+    #[arg(long, env = "EVENKEEL_HOST", value_name = "NAME")]
+    pub host: Option<HostName>,
+    /// This host's address on the LAN
+    #[arg(long, env = "EVENKEEL_ADDRESS", value_name = "ADDRESS")]
+    pub address: Ipv4Addr,
+    /// Where controllers keep what they must know without etcd
+    #[arg(long, env = "EVENKEEL_STATE_DIR", value_name = "DIR", default_value = "/var/lib/evenkeel")]
+    pub state_dir: PathBuf,
+    /// The engine's socket
+    #[arg(long, env = "EVENKEEL_DOCKER", value_name = "SOCKET", default_value = "/var/run/docker.sock")]
+    pub docker: PathBuf,
+    /// File that holds another text after every boot
+    #[arg(
+        long,
+        env = "EVENKEEL_BOOT_ID_FILE",
+        value_name = "FILE",
+        default_value = "/proc/sys/kernel/random/boot_id"
+    )]
+    pub boot_id_file: PathBuf,
+    /// What this host allows; absent: nothing beyond the harmless
+    #[arg(long, env = "EVENKEEL_POLICY", value_name = "FILE", default_value = "/etc/evenkeel/policy.yaml")]
+    pub policy: PathBuf,
+    /// Credentials for registries, in the form of Docker's config.json
+    #[arg(
+        long,
+        env = "EVENKEEL_REGISTRY_AUTH",
+        value_name = "FILE",
+        default_value = "/etc/evenkeel/registry.json"
+    )]
+    pub registry_auth: PathBuf,
+    /// The resolvers that outside names are asked of
+    #[arg(long, env = "EVENKEEL_RESOLV", value_name = "FILE", default_value = "/etc/resolv.conf")]
+    pub resolv: PathBuf,
+    /// Controllers here may lead
+    #[arg(long, env = "EVENKEEL_LEAD", value_name = "BOOL", default_value_t = false, num_args = 0..=1,
+          default_missing_value = "true", action = clap::ArgAction::Set)]
+    pub lead: bool,
+    /// What is logged: error, warn, info, debug, or a filter like evenkeel_manager=debug
+    #[arg(long, env = "EVENKEEL_LOG", value_name = "LEVEL", default_value = "info")]
+    pub log: String,
+}
+
+/// One controller, or all of them.
+#[derive(Debug, Clone)]
+struct Names(Vec<Name>);
+
+fn names(text: &str) -> Result<Names, String> {
+    if text == "all" { Ok(Names(Name::ALL.to_vec())) } else { text.parse().map(|name| Names(vec![name])) }
+}
+
+impl Controller {
+    /// The controllers that are wanted, in the order in which they start.
+    pub fn controllers(&self) -> Vec<Name> {
+        Name::ALL.into_iter().filter(|name| self.names.iter().any(|names| names.0.contains(name))).collect()
+    }
+
+    /// Runs them, as parent or as worker, until the process is told to end.
+    pub fn run(&self, settings: &Settings) -> ExitCode {
+        if self.worker {
+            return worker::run(self, settings);
+        }
+        // All that this process was given, but for the word `controller`, which the parent says itself.
+        let mut said = false;
+        let args: Vec<_> = std::env::args_os()
+            .skip(1)
+            .filter(|arg| said || arg != "controller" || std::mem::replace(&mut said, true))
+            .collect();
+        parent::run(&args)
+    }
+}

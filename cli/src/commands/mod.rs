@@ -1,0 +1,14 @@
+//! One file a command.
+
+pub mod apply;
+pub mod brake;
+pub mod controller;
+pub mod delete;
+pub mod describe;
+pub mod events;
+pub mod get;
+pub mod plan;
+pub mod rollout;
+pub mod schema;
+pub mod status;
+pub mod validate;

@@ -1,0 +1,118 @@
+//! Where the store is: from flags, else the environment, else a config file.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde::Deserialize;
+
+use crate::failure::Failure;
+use crate::output::Format;
+
+/// Settings that every command takes.
+#[derive(Debug, Clone, Args)]
+pub struct Settings {
+    /// etcd's client URLs, the nearest first; comma between them
+    #[arg(long, global = true, env = "EVENKEEL_ENDPOINTS", value_delimiter = ',', value_name = "URL")]
+    pub endpoints: Vec<String>,
+    /// Where evenkeel's keys begin
+    #[arg(long, global = true, env = "EVENKEEL_PREFIX", value_name = "KEY")]
+    pub prefix: Option<String>,
+    /// File with the certificate of the authority that etcd's certificate is from
+    #[arg(long, global = true, env = "EVENKEEL_CA", value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// File with the client's certificate
+    #[arg(long, global = true, env = "EVENKEEL_CERT", value_name = "FILE", requires = "key")]
+    pub cert: Option<PathBuf>,
+    /// File with the client's key
+    #[arg(long, global = true, env = "EVENKEEL_KEY", value_name = "FILE", requires = "cert")]
+    pub key: Option<PathBuf>,
+    /// Config file [default: ~/.config/evenkeel/config.yaml, then /etc/evenkeel/config.yaml]
+    #[arg(long, global = true, env = "EVENKEEL_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// How to print
+    #[arg(short, long, global = true, value_enum, default_value_t)]
+    pub output: Format,
+}
+
+/// What a config file may hold.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct File {
+    endpoints: Vec<String>,
+    prefix: Option<String>,
+    ca: Option<PathBuf>,
+    cert: Option<PathBuf>,
+    key: Option<PathBuf>,
+}
+
+/// Where the store is, for certain.
+#[derive(Debug, Clone)]
+pub struct Resolved {
+    /// etcd's client URLs; never empty.
+    pub endpoints: Vec<String>,
+    /// Where our keys begin, without a slash at the end.
+    pub prefix: String,
+    /// The authority's certificate.
+    pub ca: Option<PathBuf>,
+    /// The client's certificate and key.
+    pub identity: Option<(PathBuf, PathBuf)>,
+}
+
+/// Where keys begin when nobody says.
+const PREFIX: &str = "/evenkeel/v1";
+
+impl Settings {
+    /// Flags and environment over the config file over the defaults.
+    ///
+    /// # Errors
+    /// The config file cannot be read, or nothing says where etcd is.
+    pub fn resolve(&self) -> Result<Resolved, Failure> {
+        let file = self.file()?;
+        let endpoints = if self.endpoints.is_empty() { file.endpoints } else { self.endpoints.clone() };
+        if endpoints.is_empty() {
+            return Err(Failure::new(
+                "nothing says where etcd is: give --endpoints http://ADDRESS:2379, set EVENKEEL_ENDPOINTS, or write\n  \
+                 `endpoints: [http://ADDRESS:2379]` to ~/.config/evenkeel/config.yaml",
+            ));
+        }
+        let prefix = self.prefix.clone().or(file.prefix).unwrap_or_else(|| PREFIX.to_owned());
+        Ok(Resolved {
+            endpoints,
+            prefix: prefix.trim_end_matches('/').to_owned(),
+            ca: self.ca.clone().or(file.ca),
+            identity: self.cert.clone().or(file.cert).zip(self.key.clone().or(file.key)),
+        })
+    }
+
+    fn file(&self) -> Result<File, Failure> {
+        let (path, must_exist) = match &self.config {
+            Some(path) => (path.clone(), true),
+            None => match default_files().into_iter().find(|path| path.exists()) {
+                Some(path) => (path, false),
+                None => return Ok(File::default()),
+            },
+        };
+        read(&path, must_exist)
+    }
+}
+
+fn default_files() -> Vec<PathBuf> {
+    let user = std::env::var_os("XDG_CONFIG_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".config")));
+    user.into_iter()
+        .map(|folder| folder.join("evenkeel/config.yaml"))
+        .chain([PathBuf::from("/etc/evenkeel/config.yaml")])
+        .collect()
+}
+
+fn read(path: &Path, must_exist: bool) -> Result<File, Failure> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !must_exist => {
+            return Ok(File::default());
+        }
+        Err(error) => return Err(Failure::new(format!("{}: {error}", path.display()))),
+    };
+    serde_saphyr::from_str(&text).map_err(|error| Failure::new(format!("{}: {error}", path.display())))
+}

@@ -1,0 +1,60 @@
+//! How a command ends when it does not end well: a message for a person, and an exit code for a program.
+
+use std::fmt;
+
+use evenkeel_runtime::store::{StoreError, TxnError};
+
+/// A command that did not do what it was asked.
+#[derive(Debug)]
+pub struct Failure {
+    /// The process's exit code.
+    pub code: u8,
+    /// What is wrong, where, and what to do.
+    pub message: String,
+}
+
+impl Failure {
+    /// Something was wrong with what was asked, or could not be done: exit code 1.
+    pub fn new(message: impl fmt::Display) -> Self {
+        Self { code: 1, message: message.to_string() }
+    }
+
+    /// It was done, but what was asked for did not come about: exit code 3.
+    pub fn not_converged(message: impl fmt::Display) -> Self {
+        Self { code: 3, message: message.to_string() }
+    }
+
+    /// The time ran out first: exit code 4.
+    pub fn timed_out(message: impl fmt::Display) -> Self {
+        Self { code: 4, message: message.to_string() }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        match &error {
+            StoreError::Unavailable(_) | StoreError::Unknown(_) => Self::new(format!(
+                "{error}\n  are the endpoints right (--endpoints, EVENKEEL_ENDPOINTS or the config file), and is etcd running?"
+            )),
+            _ => Self::new(error),
+        }
+    }
+}
+
+impl From<TxnError> for Failure {
+    fn from(error: TxnError) -> Self {
+        Self::new(format!("{error}; apply fewer documents at once"))
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::new(error)
+    }
+}

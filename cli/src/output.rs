@@ -1,0 +1,84 @@
+//! Tables for people, JSON and YAML for programs.
+
+use std::io::IsTerminal;
+
+use clap::ValueEnum;
+use comfy_table::Table;
+use evenkeel_api::record::Timestamp;
+use serde::Serialize;
+
+use crate::failure::Failure;
+
+/// How a command prints what it found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Columns for people.
+    #[default]
+    Table,
+    /// JSON for programs.
+    Json,
+    /// YAML for programs and people.
+    Yaml,
+}
+
+/// Print `value` for a program.
+///
+/// # Errors
+/// It cannot be written as that format.
+pub fn structured<T: Serialize>(format: Format, value: &T) -> Result<(), Failure> {
+    let text = match format {
+        Format::Yaml => serde_saphyr::to_string(value).map_err(Failure::new)?,
+        Format::Table | Format::Json => serde_json::to_string_pretty(value).map_err(Failure::new)?,
+    };
+    println!("{}", text.trim_end());
+    Ok(())
+}
+
+/// Print rows under `header`, or `nothing` where there are none.
+pub fn table(header: &[&str], rows: Vec<Vec<String>>, nothing: &str) {
+    if rows.is_empty() {
+        println!("{nothing}");
+        return;
+    }
+    let mut table = Table::new();
+    table.load_style(comfy_table::presets::NOTHING);
+    table.set_header(header.iter().copied());
+    for row in rows {
+        table.add_row(row);
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    for line in table.to_string().lines() {
+        println!("{}", line.trim_end());
+    }
+}
+
+/// Whether colours and progress are wanted: a terminal that nobody asked to keep plain.
+pub fn is_lively() -> bool {
+    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none()
+}
+
+/// How long ago, in one or two units: `3m12s`.
+pub fn age(since: Timestamp, now: Timestamp) -> String {
+    let seconds = (now.0 - since.0).max(0) / 1000;
+    match seconds {
+        0..=59 => format!("{seconds}s"),
+        60..=3599 => format!("{}m{:02}s", seconds / 60, seconds % 60),
+        3600..=86_399 => format!("{}h{:02}m", seconds / 3600, seconds % 3600 / 60),
+        _ => format!("{}d{:02}h", seconds / 86_400, seconds % 86_400 / 3600),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_are_short() {
+        for (seconds, shown) in [(-5, "0s"), (59, "59s"), (192, "3m12s"), (7260, "2h01m"), (90_000, "1d01h")]
+        {
+            assert_eq!(age(Timestamp(0), Timestamp(seconds * 1000)), shown);
+        }
+    }
+}

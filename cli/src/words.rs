@@ -1,0 +1,144 @@
+//! How records are said to people, the same in every command.
+
+use evenkeel_api::meta::{Kind, ObjectRef};
+use evenkeel_api::name::{Namespace, ObjectName};
+use evenkeel_api::record::{ConditionType, Desired, InstanceState, Status, Verdict};
+
+use crate::failure::Failure;
+use crate::snapshot::Copy;
+
+/// What a copy is doing, in a few words.
+pub fn state(copy: &Copy) -> String {
+    let Some(observed) = &copy.observed else { return "assigned".to_owned() };
+    let state = match &observed.state {
+        InstanceState::Waiting { why } => format!("waiting: {why}"),
+        InstanceState::Pulling => "pulling".to_owned(),
+        InstanceState::Created => "created".to_owned(),
+        InstanceState::Running => "running".to_owned(),
+        InstanceState::Exited { code, oom: true } => format!("exited {code}: out of memory"),
+        InstanceState::Exited { code, oom: false } => format!("exited {code}"),
+        InstanceState::Failed { why } => format!("failed: {why}"),
+        InstanceState::Stopped { code: Some(code) } => format!("stopped {code}"),
+        InstanceState::Stopped { code: None } => "stopped".to_owned(),
+    };
+    match copy.instance.desired {
+        Desired::Run => state,
+        Desired::Drain => format!("{state}, draining"),
+        Desired::Stop => format!("{state}, stopping"),
+        Desired::Lost => "lost with its host".to_owned(),
+    }
+}
+
+/// What the checks of a copy say, in a few words.
+pub fn health(copy: &Copy) -> String {
+    let Some(health) = &copy.health else {
+        return match copy.observed.as_ref().and_then(|observed| observed.engine_health) {
+            Some(verdict) => self::verdict(verdict).to_owned(),
+            None => "-".to_owned(),
+        };
+    };
+    let sick: Vec<String> = health
+        .checks
+        .iter()
+        .filter(|(_, check)| check.verdict != Verdict::Healthy)
+        .map(|(name, check)| format!("{name} {}: {}", verdict(check.verdict), check.evidence))
+        .collect();
+    if sick.is_empty() { "healthy".to_owned() } else { sick.join("; ") }
+}
+
+/// A verdict, in Compose's word.
+pub fn verdict(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Starting => "starting",
+        Verdict::Healthy => "healthy",
+        Verdict::Unhealthy => "unhealthy",
+    }
+}
+
+/// How an object is: the worst of its conditions, with its message.
+pub fn summary(status: &Status) -> (String, String) {
+    let bad = |kind, wanted: bool| status.condition(kind).filter(|condition| condition.status != wanted);
+    let found = bad(ConditionType::Valid, true)
+        .map(|condition| ("Invalid", condition))
+        .or_else(|| bad(ConditionType::Degraded, false).map(|condition| ("Degraded", condition)))
+        .or_else(|| bad(ConditionType::Progressing, false).map(|condition| ("Progressing", condition)))
+        .or_else(|| bad(ConditionType::Available, true).map(|condition| ("Unavailable", condition)));
+    match found {
+        Some((word, condition)) => (word.to_owned(), condition.message.clone()),
+        None => ("OK".to_owned(), String::new()),
+    }
+}
+
+/// Words by which people may call a kind.
+const KINDS: [(Kind, &[&str]); 4] = [
+    (Kind::Service, &["service", "services", "svc"]),
+    (Kind::Network, &["network", "networks", "net"]),
+    (Kind::HealthCheck, &["healthcheck", "healthchecks", "check", "checks", "hc"]),
+    (Kind::Host, &["host", "hosts", "node", "nodes"]),
+];
+
+/// The kind that a person means.
+///
+/// # Errors
+/// No kind is called that.
+pub fn kind(word: &str) -> Result<Kind, Failure> {
+    let lower = word.to_ascii_lowercase();
+    KINDS.iter().find(|(_, words)| words.contains(&lower.as_str())).map(|(kind, _)| *kind).ok_or_else(|| {
+        Failure::new(format!("no kind is called {word:?}: service, network, healthcheck or host"))
+    })
+}
+
+/// The object that a person means by `name`: `namespace/name`, or a name in `namespace`.
+///
+/// # Errors
+/// It is no name, or needs a namespace.
+pub fn object(kind: Kind, name: &str, namespace: Option<&Namespace>) -> Result<ObjectRef, Failure> {
+    if !kind.namespaced() || name.contains('/') {
+        return ObjectRef::from_path(kind, name).map_err(Failure::new);
+    }
+    let name: ObjectName = name.parse().map_err(Failure::new)?;
+    let namespace = namespace.ok_or_else(|| {
+        Failure::new(format!("which namespace? write NAMESPACE/{name}, or give --namespace"))
+    })?;
+    ObjectRef::from_path(kind, &format!("{namespace}/{name}")).map_err(Failure::new)
+}
+
+/// An object by one word, `shop/web`, or by two, `network lan`.
+///
+/// # Errors
+/// It is no name.
+pub fn target(words: &[String], namespace: Option<&Namespace>) -> Result<ObjectRef, Failure> {
+    match words {
+        [name] if name.contains('/') => match name.split('/').collect::<Vec<_>>().as_slice() {
+            [first, rest] if kind(first).is_ok_and(|kind| !kind.namespaced()) => {
+                object(kind(first)?, rest, None)
+            }
+            _ => object(Kind::Service, name, None),
+        },
+        [name] => object(Kind::Service, name, namespace),
+        [kind_word, name] => object(kind(kind_word)?, name, namespace),
+        _ => Err(Failure::new("name one object: SERVICE, NAMESPACE/SERVICE, or KIND NAME")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn objects_are_found_by_the_words_people_use() {
+        let shop: Namespace = "shop".parse().unwrap();
+        for (words, namespace, expected) in [
+            (vec!["shop/web"], None, "Service shop/web"),
+            (vec!["web"], Some(&shop), "Service shop/web"),
+            (vec!["net", "lan"], None, "Network lan"),
+            (vec!["check", "web-http"], Some(&shop), "HealthCheck shop/web-http"),
+            (vec!["host", "h1"], None, "Host h1"),
+            (vec!["host/h1"], None, "Host h1"),
+        ] {
+            let words: Vec<String> = words.into_iter().map(str::to_owned).collect();
+            assert_eq!(target(&words, namespace).unwrap().to_string(), expected);
+        }
+        assert!(target(&["web".to_owned()], None).unwrap_err().message.contains("which namespace"));
+    }
+}
