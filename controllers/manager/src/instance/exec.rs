@@ -1,5 +1,5 @@
 //! The channel of the checks: `<state_dir>/instance/exec.sock`. One JSON line asks
-//! `{"instance", "command", "timeout_ms"}`, one answers `{"code", "output"}` or `{"error"}`. Only here is the
+//! `{"instance", "command", "timeout_ms"}`, one answers `{"code", "output"}` or `{"error", "away"}`. Only here is the
 //! engine's socket needed for it.
 
 use std::collections::BTreeMap;
@@ -29,7 +29,8 @@ struct Ask {
 #[serde(untagged)]
 enum Answer {
     Done { code: i64, output: String },
-    Not { error: String },
+    /// `away`: for a reason that is not the copy's, so that it says nothing about its health.
+    Not { error: String, away: bool },
 }
 
 /// Commands at a time, of all checks: each is three calls of the engine.
@@ -68,7 +69,7 @@ async fn talk(stream: UnixStream, engine: Arc<dyn Engine>, running: Running, per
         }
         let answer = match serde_json::from_str(&line) {
             Ok(ask) => answer(ask, &*engine, &running, &permits).await,
-            Err(error) => Answer::Not { error: format!("not understood: {error}") },
+            Err(error) => Answer::Not { error: format!("not understood: {error}"), away: true },
         };
         let Ok(mut text) = serde_json::to_vec(&answer) else { return };
         text.push(b'\n');
@@ -81,7 +82,7 @@ async fn talk(stream: UnixStream, engine: Arc<dyn Engine>, running: Running, per
 async fn answer(ask: Ask, engine: &dyn Engine, running: &Running, permits: &Semaphore) -> Answer {
     let container = running.lock().unwrap_or_else(PoisonError::into_inner).get(&ask.instance).cloned();
     let Some(container) = container else {
-        return Answer::Not { error: format!("{} does not run", ask.instance) };
+        return Answer::Not { error: format!("{} does not run", ask.instance), away: true };
     };
     let timeout = Duration::from_millis(ask.timeout_ms);
     let work = async {
@@ -91,8 +92,8 @@ async fn answer(ask: Ask, engine: &dyn Engine, running: &Running, permits: &Sema
     match tokio::time::timeout(timeout, work).await {
         Ok(Ok(done)) => Answer::Done { code: done.code, output: done.output },
         Ok(Err(EngineError::Timeout(_))) | Err(_) => {
-            Answer::Not { error: format!("no answer within {} ms", ask.timeout_ms) }
+            Answer::Not { error: format!("no answer within {} ms", ask.timeout_ms), away: false }
         }
-        Ok(Err(error)) => Answer::Not { error: error.to_string() },
+        Ok(Err(error)) => Answer::Not { away: error.is_engine_away(), error: error.to_string() },
     }
 }
