@@ -28,9 +28,10 @@ impl Failures {
 pub(super) async fn execute(deps: &NetworkDeps, steps: &[Step]) -> Failures {
     let mut failures = Failures::default();
     for step in steps {
-        let failed = step.network.as_ref().is_some_and(|network| failures.of.contains_key(network));
-        let unguarded = failures.all.is_some() && matches!(step.action, Action::MakeNetwork(_));
-        if failed || unguarded {
+        if let (Some(network), Some(why), Action::MakeNetwork(_)) = (&step.network, &failures.all, &step.action) {
+            failures.of.entry(network.clone()).or_insert_with(|| why.clone());
+        }
+        if step.network.as_ref().is_some_and(|network| failures.of.contains_key(network)) {
             continue;
         }
         match one(deps, &step.action).await {

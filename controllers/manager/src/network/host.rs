@@ -10,7 +10,6 @@ use evenkeel_plan::network::host::{HostPlan, Inputs, View, plan};
 use evenkeel_runtime::backoff::Backoff;
 use evenkeel_runtime::disk::Siblings;
 use evenkeel_runtime::mirror::{Changed, Mirror};
-use evenkeel_runtime::store::Store;
 use evenkeel_runtime::writer::{NewEvent, Trust, Writer};
 
 use super::execute::{Failures, execute};
@@ -129,7 +128,8 @@ impl Host {
         self.keep.save(&self.state);
         self.keep.save_boot(&plan.boot);
         self.tell_of_firewall(plan);
-        if !self.mirror.is_synced() {
+        // An untrusted store is told of nothing; that it is not trusted is told by the writer.
+        if !self.mirror.is_synced() || self.writer.trust() != Trust::Trusted {
             return true;
         }
         let wanted = report::reports_of(plan, failures);

@@ -94,9 +94,11 @@ impl Reign {
                 pause = pause.min(wait);
             }
             match self.write(&name, &view, &decision).await {
-                Ok(()) if decision.status.is_some() => drop(self.told.insert(name, Instant::now())),
-                // Parts follow once the network itself is accepted.
-                Ok(()) => {}
+                Ok(true) if decision.status.is_some() => drop(self.told.insert(name, Instant::now())),
+                // Parts follow once the network itself is accepted: its change wakes us.
+                Ok(true) => {}
+                // Something moved under us: its change is on its way to the mirror.
+                Ok(false) => pause = pause.min(RETRY),
                 Err(error) => {
                     tracing::warn!(network = %name, error = &error as &dyn std::error::Error, "not written");
                     return RETRY;
@@ -178,13 +180,13 @@ impl Reign {
         }
     }
 
-    /// One decision, in one transaction where it fits.
+    /// One decision, in one transaction where it fits; whether it was done.
     async fn write(
         &self,
         name: &NetworkName,
         view: &View,
         decision: &Decision,
-    ) -> Result<(), WriteError> {
+    ) -> Result<bool, WriteError> {
         if decision.finish {
             return self.finish(name, view).await;
         }
@@ -236,7 +238,7 @@ impl Reign {
     }
 
     /// Parts first, the record with the last of them: until then the next pass goes on.
-    async fn finish(&self, name: &NetworkName, view: &View) -> Result<(), WriteError> {
+    async fn finish(&self, name: &NetworkName, view: &View) -> Result<bool, WriteError> {
         let object = ObjectRef::Network(name.clone());
         let mut txn = self.demand(name, view);
         let mut left = view.subnets.get(name).map_or(0, BTreeMap::len);
@@ -253,16 +255,18 @@ impl Reign {
         self.commit(txn).await
     }
 
-    async fn commit(&self, txn: TxnBuilder) -> Result<(), WriteError> {
+    /// Whether it was done.
+    async fn commit(&self, txn: TxnBuilder) -> Result<bool, WriteError> {
         if txn.writes() == 0 {
-            return Ok(());
+            return Ok(true);
         }
         match self.writer.commit(txn).await? {
-            Outcome::Done { revision } => self.mirror.caught_up(revision).await,
-            // Something moved under us: its change is on its way to the mirror and wakes us.
-            Outcome::Lost => {}
+            Outcome::Done { revision } => {
+                self.mirror.caught_up(revision).await;
+                Ok(true)
+            }
+            Outcome::Lost => Ok(false),
         }
-        Ok(())
     }
 }
 

@@ -211,7 +211,7 @@ fn input(out: &mut String, _rules: &Rules) {
 /// change the source of what goes to peers.
 fn masquerade(out: &mut String) {
     out.push_str(
-        "  chain masquerade {
+        "  chain outgoing {
     type nat hook postrouting priority srcnat; policy accept;
     ip saddr @pools ip daddr != @pools oifname != @bridges masquerade
   }

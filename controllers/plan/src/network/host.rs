@@ -381,7 +381,7 @@ fn routes(
         }
     }
     for found in &view.fabric.routes {
-        if view.may_remove && !wanted.contains_key(&found.to) {
+        if view.may_remove && !wanted.contains_key(&found.to) && !leaving(found, here, standing) {
             steps.push(fabric(None, FabricAction::DropRoute(*found)));
         }
     }
@@ -390,6 +390,18 @@ fn routes(
             steps.push(fabric(Some(name), FabricAction::PutRoute(*route)));
         }
     }
+}
+
+/// A network on its way out keeps its routes until the engine has let go of it: the last containers on it
+/// may still be saying goodbye to their peers.
+fn leaving(
+    route: &Route,
+    here: &BTreeMap<NetworkName, Here>,
+    standing: &BTreeMap<NetworkName, Standing<'_>>,
+) -> bool {
+    standing.iter().any(|(name, standing)| {
+        !here.contains_key(name) && standing.found.subnets.iter().any(|(pool, _)| pool.overlaps(&route.to))
+    })
 }
 
 fn verdicts(

@@ -237,15 +237,18 @@ fn a_deleting_network_goes_and_its_rules_go_last() {
     world.inputs.networks.get_mut(&name("lan")).unwrap().deleting = true;
     let plan = world.plan();
     assert_eq!(plan.verdicts[&name("lan")], Verdict::Pending);
+    assert_eq!(world.shown(), ["remove engine network ek-lan"]);
+    world.apply(&plan);
     assert_eq!(
         world.shown(),
         [
-            "remove engine network ek-lan",
             "remove route 10.88.2.0/24 via 10.0.0.12 src 10.88.1.1",
             "remove route 10.88.3.0/24 via 10.0.0.13 src 10.88.1.1",
+            "set 0 accept rules in Forward",
+            "set 0 accept rules in Raw",
+            "remove firewall table",
         ]
     );
-    world.apply(&plan);
     let after = world.settle();
     assert_eq!(after.verdicts[&name("lan")], Verdict::Gone);
     assert!(world.fabric.table.is_none() && world.fabric.engine.forward.pairs.is_empty());
