@@ -34,7 +34,9 @@ pub(super) async fn run(file: StateFile<State>, mut told: watch::Receiver<Arc<St
         let (file, state) = (file.clone(), told.borrow_and_update().clone());
         match tokio::task::spawn_blocking(move || file.save(&state)).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(error = &error as &dyn std::error::Error, "the zone is not kept"),
+            Ok(Err(error)) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the zone is not kept")
+            }
             Err(error) => tracing::warn!(%error, "the zone is not kept"),
         }
     }

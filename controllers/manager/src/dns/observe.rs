@@ -101,9 +101,7 @@ impl Stored {
                 other.then(|| format!("it is cluster {}, not {}", now.value.uid, kept.uid))
             }),
             // Nobody has founded the cluster, or its founding was lost.
-            (Trust::Trusted, None) => {
-                self.learnt().then(|| "it knows of no cluster any more".to_owned())
-            }
+            (Trust::Trusted, None) => self.learnt().then(|| "it knows of no cluster any more".to_owned()),
         };
         match why {
             Some(why) => {
@@ -126,7 +124,8 @@ impl Stored {
 /// The keys that the world is of.
 fn keys_of(world: &World) -> impl Iterator<Item = String> {
     let shards = world.endpoints.iter();
-    let shards = shards.flat_map(|(id, shards)| shards.keys().map(|shard| Key::Endpoints(id.clone(), *shard)));
+    let shards =
+        shards.flat_map(|(id, shards)| shards.keys().map(|shard| Key::Endpoints(id.clone(), *shard)));
     let networks = world.networks.keys().map(|name| Key::Accepted(ObjectRef::Network(name.clone())));
     let hosts = world.hosts.keys().map(|host| Key::Accepted(ObjectRef::Host(host.clone())));
     let checks = world.checks.keys().map(|check| Key::Accepted(ObjectRef::HealthCheck(check.clone())));
@@ -144,10 +143,14 @@ fn take(world: &mut World, key: &Key, kv: Option<Kv>) {
         Key::Endpoints(service, shard) => {
             let shards = world.endpoints.entry(service.clone()).or_default();
             let revision = kv.as_ref().map_or(0, |kv| kv.mod_revision);
-            set(kv, |body: Endpoints| Shard { revision, body }, |value| match value {
-                Some(value) => drop(shards.insert(*shard, value)),
-                None => drop(shards.remove(shard)),
-            });
+            set(
+                kv,
+                |body: Endpoints| Shard { revision, body },
+                |value| match value {
+                    Some(value) => drop(shards.insert(*shard, value)),
+                    None => drop(shards.remove(shard)),
+                },
+            );
             if shards.is_empty() {
                 world.endpoints.remove(service);
             }
@@ -158,30 +161,43 @@ fn take(world: &mut World, key: &Key, kv: Option<Kv>) {
         },
         Key::Subnet(network, host) => {
             let parts = world.subnets.entry(network.clone()).or_default();
-            set(kv, |it: Subnet| it.subnet, |value| match value {
-                Some(value) => drop(parts.insert(host.clone(), value)),
-                None => drop(parts.remove(host)),
-            });
+            set(
+                kv,
+                |it: Subnet| it.subnet,
+                |value| match value {
+                    Some(value) => drop(parts.insert(host.clone(), value)),
+                    None => drop(parts.remove(host)),
+                },
+            );
             if parts.is_empty() {
                 world.subnets.remove(network);
             }
         }
         Key::Accepted(ObjectRef::Network(name)) => {
-            set(kv, |it: Accepted<NetworkSpec>| it.spec, |value| match value {
-                Some(value) => drop(world.networks.insert(name.clone(), value)),
-                None => drop(world.networks.remove(name)),
-            });
+            set(
+                kv,
+                |it: Accepted<NetworkSpec>| it.spec,
+                |value| match value {
+                    Some(value) => drop(world.networks.insert(name.clone(), value)),
+                    None => drop(world.networks.remove(name)),
+                },
+            );
         }
         Key::Accepted(ObjectRef::Host(name)) => {
-            set(kv, |it: Accepted<HostSpec>| it.spec.address, |value| match value {
-                Some(value) => drop(world.hosts.insert(name.clone(), value)),
-                None => drop(world.hosts.remove(name)),
-            });
+            set(
+                kv,
+                |it: Accepted<HostSpec>| it.spec.address,
+                |value| match value {
+                    Some(value) => drop(world.hosts.insert(name.clone(), value)),
+                    None => drop(world.hosts.remove(name)),
+                },
+            );
         }
         Key::Accepted(ObjectRef::HealthCheck(id)) => {
             let target = |it: Accepted<HealthCheckSpec>| {
                 let counts = !it.deleting && it.spec.affects_dns();
-                let service = || Scoped { namespace: id.namespace.clone(), name: it.spec.target.service.clone() };
+                let service =
+                    || Scoped { namespace: id.namespace.clone(), name: it.spec.target.service.clone() };
                 counts.then(service)
             };
             set(kv, target, |value| match value.flatten() {
