@@ -196,11 +196,7 @@ impl Engine for FakeEngine {
     }
 
     async fn image(&self, reference: &str) -> Result<Option<Image>, EngineError> {
-        self.call(Op::Image, reference, |state, _| {
-            let by_digest = || state.images.values().find(|i| i.digests.iter().any(|d| d == reference));
-            Ok(state.images.get(reference).or_else(by_digest).cloned())
-        })
-        .await
+        self.call(Op::Image, reference, |state, _| Ok(state.image(reference).cloned())).await
     }
 
     async fn volumes(&self, uid: &str) -> Result<Vec<Volume>, EngineError> {

@@ -61,6 +61,12 @@ impl State {
         self.containers.values_mut().find(|held| is(&held.container, container))
     }
 
+    /// An image that is here, by a reference or by one of its digests.
+    pub fn image(&self, reference: &str) -> Option<&Image> {
+        let by_digest = || self.images.values().find(|image| image.digests.iter().any(|d| d == reference));
+        self.images.get(reference).or_else(by_digest)
+    }
+
     pub fn tell(&mut self, action: &str, id: &str, name: &str, attributes: BTreeMap<String, String>) {
         if self.mute {
             return;
@@ -82,7 +88,7 @@ impl State {
 
     pub fn create(&mut self, spec: &ContainerSpec) -> Result<String, EngineError> {
         use evenkeel_plan::instance::container::NetworkChoice;
-        let image = self.images.get(&spec.image).cloned();
+        let image = self.image(&spec.image).cloned();
         let image = image.ok_or_else(|| EngineError::ImageMissing(spec.image.clone()))?;
         if self.containers.values().any(|held| held.container.name == spec.name) {
             let who = format!("the container name {} is in use", spec.name);

@@ -28,9 +28,15 @@ struct Ask {
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 enum Answer {
-    Done { code: i64, output: String },
+    Done {
+        code: i64,
+        output: String,
+    },
     /// `away`: for a reason that is not the copy's, so that it says nothing about its health.
-    Not { error: String, away: bool },
+    Not {
+        error: String,
+        away: bool,
+    },
 }
 
 /// Commands at a time, of all checks: each is three calls of the engine.

@@ -192,7 +192,8 @@ impl Driver {
         match error {
             EngineError::ImageMissing(_) => {
                 // Pulled, and not here all the same: somebody removes images.
-                if matches!(slot.memory.pull, Some(Pull::Done { .. })) {
+                let asked = slot.asked_image.as_deref();
+                if slot.memory.pull.as_ref().is_some_and(|pull| Some(pull.reference()) == asked) {
                     slot.memory.troubled(error.to_string(), now);
                     slot.memory.pull = None;
                 }
