@@ -61,7 +61,14 @@ impl Ledger {
     /// Bring one service's part in line with the world. Needed whenever its copies, its document or a plan
     /// for it changed; a plan that was not carried out is forgotten by it.
     pub fn refresh(&mut self, world: &World, id: &ServiceId) {
-        let wanted = charges(world, id);
+        let service = world.services.get(id);
+        let spec = service.and_then(|service| service.accepted.as_ref()).map(|accepted| &accepted.value.spec);
+        self.refresh_as(world, id, spec);
+    }
+
+    /// The same, with the reservations of a spec that is about to hold.
+    pub(crate) fn refresh_as(&mut self, world: &World, id: &ServiceId, spec: Option<&ServiceSpec>) {
+        let wanted = charges(world, id, spec);
         let known = self.services.remove(id).unwrap_or_default();
         if known == wanted {
             if !wanted.is_empty() {
@@ -154,9 +161,8 @@ fn drop_one<K: Ord + Clone>(counts: &mut BTreeMap<K, u32>, key: &K) {
 }
 
 /// What the copies of a service take, as the world says.
-fn charges(world: &World, id: &ServiceId) -> BTreeMap<InstanceId, Charge> {
+fn charges(world: &World, id: &ServiceId, spec: Option<&ServiceSpec>) -> BTreeMap<InstanceId, Charge> {
     let Some(service) = world.services.get(id) else { return BTreeMap::new() };
-    let spec = service.accepted.as_ref().map(|accepted| &accepted.value.spec);
     let copies = service.copies.iter().filter_map(|(id, copy)| Some((id, copy, copy.record.as_ref()?)));
     copies
         .map(|(id, copy, record)| {

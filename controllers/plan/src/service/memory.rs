@@ -102,6 +102,8 @@ pub(crate) struct CopyMemory {
 pub(crate) struct Backoff {
     /// The template that failed.
     pub template: i64,
+    /// The last copy that failed: only a later one can make good for it.
+    pub seq: u64,
     /// How often in a row.
     pub failures: u32,
     /// Not again before.
@@ -166,7 +168,7 @@ impl ServiceMemory {
                 let failed = matches!(observed.state, InstanceState::Failed { .. });
                 if failed && !memory.failed && record.value.desired == Desired::Run {
                     let template = record.value.template.revision;
-                    self.slots.entry(record.value.slot.clone()).or_default().fail(template, now);
+                    self.slots.entry(record.value.slot.clone()).or_default().fail(template, id.seq, now);
                     self.failed_on.insert(copy.host.clone(), now);
                 }
                 memory.failed = failed;
@@ -175,7 +177,8 @@ impl ServiceMemory {
             }
             let forgiven =
                 memory.ready_since.is_some_and(|since| now.saturating_sub(since) >= BACKOFF_FORGIVEN);
-            if forgiven {
+            let later = self.slots.get(&record.value.slot).is_some_and(|backoff| id.seq > backoff.seq);
+            if forgiven && later {
                 self.slots.remove(&record.value.slot);
             }
         }
@@ -194,7 +197,7 @@ impl ServiceMemory {
 }
 
 impl Backoff {
-    fn fail(&mut self, template: i64, now: Duration) {
+    fn fail(&mut self, template: i64, seq: u64, now: Duration) {
         if self.template != template {
             *self = Self { template, ..Self::default() };
         }
@@ -202,6 +205,7 @@ impl Backoff {
             0 => Duration::ZERO,
             n => BACKOFF_FIRST.saturating_mul(1 << (n - 1).min(6)).min(BACKOFF_MAX),
         };
+        self.seq = seq;
         self.failures += 1;
         self.until = now + wait;
     }

@@ -30,8 +30,8 @@ pub fn plan_service(
     now: Duration,
 ) -> Plan {
     let Some(service) = world.services.get(id) else { return Plan::default() };
-    ledger.refresh(world, id);
     let admission = admit::service(service, id, memory, now);
+    ledger.refresh_as(world, id, admission.accepted.as_ref().map(|accepted| &accepted.spec));
     let Some(accepted) = admission.accepted.clone() else {
         return never_valid(world, id, service, &admission);
     };

@@ -326,7 +326,9 @@ pub(crate) fn pairs(draft: &mut Draft<'_>) {
         };
         let serving = older.iter().filter_map(|id| draft.copies.get(id)).filter(|copy| copy.available());
         let serving: Vec<Held<'_>> = serving.cloned().collect();
-        let stale = rolling && !draft.is_updated(new.template);
+        // Of a template that is wanted no more, and not a mere move of its predecessor.
+        let moved = serving.iter().any(|old| old.template == new.template);
+        let stale = rolling && !moved && !draft.is_updated(new.template);
         if new.has_failed()
             || (!serving.is_empty() && (stale || serving.iter().any(|old| !needed(draft, old))))
         {
