@@ -83,6 +83,8 @@ pub(crate) struct Draft<'a> {
     pub plan: Plan,
     /// Slots without a copy that cannot have one now, and why.
     pub pending: BTreeMap<Slot, String>,
+    /// Slots whose copy comes by itself, and what it waits for.
+    pub waits: BTreeMap<Slot, String>,
     /// What a person should know of the rollout's pace.
     pub notes: BTreeSet<String>,
     /// The slots that shall have a copy.
@@ -119,6 +121,7 @@ impl<'a> Draft<'a> {
             gone: BTreeMap::new(),
             plan: Plan::default(),
             pending: BTreeMap::new(),
+            waits: BTreeMap::new(),
             notes: BTreeSet::new(),
             wanted: Vec::new(),
             live: BTreeMap::new(),
@@ -260,11 +263,12 @@ impl<'a> Draft<'a> {
                 None => Only::Any,
             },
         };
+        let avoid = self.memory.map(|memory| memory.avoids(slot, template)).unwrap_or_default();
         let places = self
             .places
             .entry(template)
             .or_insert_with(|| Places::new(self.world, self.ledger, self.id, spec, content, self.memory));
-        places.pick(&only, leave)
+        places.pick(&only, leave, &avoid)
     }
 
     /// Make a copy for `slot` on `host`. The caller made sure that it fits.

@@ -48,18 +48,15 @@ pub(crate) fn presence(
     if known.is_none_or(super::world::Host::is_removed) {
         return (Presence::Removed, None);
     }
+    let dead = is_confirmed_dead(world, memory, host);
+    if memory.brake.on && memory.brake.held.contains(host) && !dead {
+        return (Presence::Held, None);
+    }
     let Some(since) = memory.hosts.get(host).and_then(|measured| measured.absent_since) else {
         return (Presence::Absent, Some(SUSPICION));
     };
-    let dead = is_confirmed_dead(world, memory, host);
     let due = since + if dead { SUSPICION } else { SUSPICION.max(lost_after.0) };
-    if now < due {
-        (Presence::Absent, Some(due - now))
-    } else if memory.brake.on && memory.brake.held.contains(host) && !dead {
-        (Presence::Held, None)
-    } else {
-        (Presence::Lost, None)
-    }
+    if now < due { (Presence::Absent, Some(due - now)) } else { (Presence::Lost, None) }
 }
 
 /// Whether a person declared this very incarnation of a host dead.

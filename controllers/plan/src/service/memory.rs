@@ -78,8 +78,10 @@ pub struct ServiceMemory {
     pub(crate) copies: BTreeMap<InstanceId, CopyMemory>,
     /// Slots whose copies failed.
     pub(crate) slots: BTreeMap<Slot, Backoff>,
-    /// Hosts on which copies failed, and when.
-    pub(crate) failed_on: BTreeMap<HostName, Duration>,
+    /// Hosts on which copies of a slot failed: of which template, and when.
+    pub(crate) failed_on: BTreeMap<(Slot, HostName), (i64, Duration)>,
+    /// What people said about the rollout when it was last looked at.
+    pin: Option<i64>,
 }
 
 /// One copy, measured.
@@ -148,7 +150,13 @@ impl Memory {
 impl ServiceMemory {
     fn observe(&mut self, service: &Service, now: Duration) {
         self.copies.retain(|id, _| service.copies.get(id).is_some_and(|copy| copy.record.is_some()));
-        self.failed_on.retain(|_, at| now.saturating_sub(*at) < FAILED_THERE);
+        self.failed_on.retain(|_, (_, at)| now.saturating_sub(*at) < FAILED_THERE);
+        let pin = service.pin.as_ref().map(|pin| pin.mod_revision);
+        if std::mem::replace(&mut self.pin, pin) != pin {
+            // A person who lets a rollout go on does not want to wait for the next try.
+            self.slots.clear();
+            self.failed_on.clear();
+        }
         let listed = ready::listed(service);
         for (id, copy) in &service.copies {
             let Some(record) = &copy.record else { continue };
@@ -169,7 +177,7 @@ impl ServiceMemory {
                 if failed && !memory.failed && record.value.desired == Desired::Run {
                     let template = record.value.template.revision;
                     self.slots.entry(record.value.slot.clone()).or_default().fail(template, id.seq, now);
-                    self.failed_on.insert(copy.host.clone(), now);
+                    self.failed_on.insert((record.value.slot.clone(), copy.host.clone()), (template, now));
                 }
                 memory.failed = failed;
             } else {
@@ -188,6 +196,12 @@ impl ServiceMemory {
     pub(crate) fn not_before(&self, slot: &Slot, template: i64, now: Duration) -> Option<Duration> {
         let backoff = self.slots.get(slot).filter(|backoff| backoff.template == template)?;
         (backoff.until > now).then_some(backoff.until)
+    }
+
+    /// Hosts where a copy of `slot` and `template` failed of late.
+    pub(crate) fn avoids(&self, slot: &Slot, template: i64) -> BTreeSet<HostName> {
+        let failed = self.failed_on.iter().filter(|((known, _), (of, _))| known == slot && *of == template);
+        failed.map(|((_, host), _)| host.clone()).collect()
     }
 
     /// Since when a copy is ready.

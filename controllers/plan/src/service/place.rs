@@ -71,7 +71,8 @@ impl<'a> Places<'a> {
                 candidate.stay = stay;
                 candidate.own = own;
             }
-            candidate.failed = memory.is_some_and(|memory| memory.failed_on.contains_key(candidate.name));
+            candidate.failed =
+                memory.is_some_and(|memory| memory.failed_on.keys().any(|(_, host)| host == candidate.name));
         }
     }
 
@@ -99,11 +100,17 @@ impl<'a> Places<'a> {
     }
 
     /// The best host, or who refused.
-    pub(crate) fn pick(&self, only: &Only, leave: Leave<'_>) -> Result<HostName, Refusals> {
+    /// `avoid`: hosts that are only taken where no other fits.
+    pub(crate) fn pick(
+        &self,
+        only: &Only,
+        leave: Leave<'_>,
+        avoid: &BTreeSet<HostName>,
+    ) -> Result<HostName, Refusals> {
         let mut best: Option<&Candidate<'_>> = None;
         for candidate in &self.candidates {
             if self.refuses(candidate, only, leave).is_none()
-                && best.is_none_or(|best| self.is_better(candidate, best))
+                && best.is_none_or(|best| self.is_better(candidate, best, avoid))
             {
                 best = Some(candidate);
             }
@@ -136,16 +143,18 @@ impl<'a> Places<'a> {
         refusals
     }
 
-    fn is_better(&self, a: &Candidate<'_>, b: &Candidate<'_>) -> bool {
+    fn is_better(&self, a: &Candidate<'_>, b: &Candidate<'_>, avoid: &BTreeSet<HostName>) -> bool {
         let spread = |candidate: &Candidate<'_>, n: usize| self.spread[n][candidate.spread[n]];
         let by_spread = (0..self.spread.len()).map(|n| spread(a, n).cmp(&spread(b, n)));
         let by_spread = by_spread.fold(std::cmp::Ordering::Equal, std::cmp::Ordering::then);
-        a.failed
-            .cmp(&b.failed)
+        let avoided = |candidate: &Candidate<'_>| !avoid.is_empty() && avoid.contains(candidate.name);
+        avoided(a)
+            .cmp(&avoided(b))
             .then(by_spread)
             .then_with(|| a.stay.cmp(&b.stay))
             .then_with(|| a.load(self.spec).cmp(&b.load(self.spec)))
             .then_with(|| a.copies.cmp(&b.copies))
+            .then_with(|| a.failed.cmp(&b.failed))
             .is_lt()
     }
 
@@ -175,6 +184,6 @@ impl<'a> Places<'a> {
     /// # Errors
     /// No host fits.
     pub fn best(&self) -> Result<HostName, Refusals> {
-        self.pick(&Only::Any, Leave::default())
+        self.pick(&Only::Any, Leave::default(), &BTreeSet::new())
     }
 }

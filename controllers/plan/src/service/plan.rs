@@ -35,14 +35,14 @@ pub fn plan_service(
     let Some(accepted) = admission.accepted.clone() else {
         return never_valid(world, id, service, &admission);
     };
-    if accepted.deleting && service.copies.values().all(|copy| copy.record.is_none()) {
-        let mut plan = Plan::default();
-        remove::records(&mut plan, id, service);
-        return plan;
-    }
     let mut draft = Draft::new(world, (id, service), &accepted, memory, ledger, now);
     if accepted.deleting {
         remove::empty(&mut draft);
+        if draft.copies.is_empty() {
+            draft.write_copies();
+            remove::records(&mut draft.plan, id, service);
+            return draft.plan;
+        }
     } else {
         rollout::begin(&mut draft);
         slots::reap(&mut draft);

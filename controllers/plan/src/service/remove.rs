@@ -25,7 +25,7 @@ pub(crate) fn empty(draft: &mut Draft<'_>) {
     }
 }
 
-/// The last batch: all records go, oldest templates first if they are too many for one.
+/// The last batch: all records go with the last copies, oldest templates first if they are too many for one.
 pub(crate) fn records(plan: &mut Plan, id: &ServiceId, service: &Service) {
     let mut templates: Vec<(Key, i64)> = Vec::new();
     for (number, revision) in &service.revisions {
@@ -45,7 +45,8 @@ pub(crate) fn records(plan: &mut Plan, id: &ServiceId, service: &Service) {
     last.extend(service.accepted.as_ref().map(|at| (Key::Accepted(object.clone()), at.mod_revision)));
     let mut all = templates;
     all.append(&mut last);
-    plan.more = all.len() > MAX_BATCH;
+    let room = MAX_BATCH.saturating_sub(plan.batch.writes.len());
+    plan.more = all.len() > room;
     if !plan.more {
         plan.events.push(Happening {
             object,
@@ -55,7 +56,7 @@ pub(crate) fn records(plan: &mut Plan, id: &ServiceId, service: &Service) {
             message: "all copies are gone".to_owned(),
         });
     }
-    for (key, revision) in all.into_iter().take(MAX_BATCH) {
+    for (key, revision) in all.into_iter().take(room) {
         plan.batch.delete(key, revision);
     }
 }

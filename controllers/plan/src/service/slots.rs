@@ -176,11 +176,11 @@ fn replace(draft: &mut Draft<'_>, slot: &Slot, live: &[InstanceId]) {
     let not_before = draft.memory.and_then(|memory| memory.not_before(slot, template, draft.now));
     if let Some(at) = not_before {
         draft.plan.wake(at - draft.now);
-        draft.pending.insert(slot.clone(), "waits after repeated failures".to_owned());
+        draft.waits.insert(slot.clone(), "is tried again in a while".to_owned());
         return;
     }
     if let Some(leaving) = in_the_way(draft, slot, template) {
-        draft.pending.insert(slot.clone(), format!("waits for {leaving} to stop"));
+        draft.waits.insert(slot.clone(), format!("waits for {leaving} to stop"));
         return;
     }
     if draft.room() < 1 + 2 * live.len() {
@@ -211,7 +211,13 @@ fn replace(draft: &mut Draft<'_>, slot: &Slot, live: &[InstanceId]) {
         }
         Err(refusals) => {
             draft.plan.wants_room = true;
-            draft.pending.insert(slot.clone(), refusals.to_string());
+            let leaving =
+                draft.copies.iter().find(|(_, copy)| copy.slot == *slot && copy.desired != Desired::Run);
+            match leaving.map(|(id, _)| id.clone()) {
+                // Its predecessor still holds what it needs, and is on its way out.
+                Some(id) => draft.waits.insert(slot.clone(), format!("waits for {id} to stop")),
+                None => draft.pending.insert(slot.clone(), refusals.to_string()),
+            };
         }
     }
 }

@@ -4,11 +4,13 @@ use evenkeel_api::key::Key;
 use evenkeel_api::meta::ObjectRef;
 use evenkeel_api::name::HostName;
 use evenkeel_api::record::{Condition, ConditionType, Copies, Desired, Phase, Status, Timestamp};
+use evenkeel_api::service::Mode;
 
 use super::admit::Admission;
 use super::batch::StatusWrite;
 use super::draft::{Draft, Held};
 use super::failover::Presence;
+use super::slots;
 use super::world::At;
 
 /// A condition before it is known since when it holds.
@@ -165,16 +167,21 @@ fn available(draft: &Draft<'_>, copies: &Copies) -> Finding {
 fn progressing(draft: &Draft<'_>, copies: &Copies) -> Finding {
     let kind = ConditionType::Progressing;
     if draft.accepted.deleting {
-        let left = draft.copies.len();
-        return Finding::new(kind, true, "Deleting", format!("{left} copies are left"));
+        let left = match draft.copies.len() {
+            1 => "1 copy is left".to_owned(),
+            n => format!("{n} copies are left"),
+        };
+        return Finding::new(kind, true, "Deleting", left);
     }
     match &draft.rollout.phase {
         Phase::Rolling => {
             let mut message =
                 format!("{} of {} copies are of template {}", copies.updated, copies.desired, draft.target());
+            for (slot, wait) in &draft.waits {
+                message.push_str(&format!("; slot {slot} {wait}"));
+            }
             for note in &draft.notes {
-                message.push_str("; ");
-                message.push_str(note);
+                message.push_str(&format!("; {note}"));
             }
             Finding::new(kind, true, "RollingOut", message)
         }
@@ -212,7 +219,12 @@ fn degraded<S>(draft: &Draft<'_>, admission: &Admission<S>) -> Finding {
         return Finding::new(kind, true, "Brake", message);
     }
     if let Some((id, copy)) = live().find(|(_, copy)| copy.presence == Presence::Lost) {
-        let message = format!("{id} is on {}, which is lost", copy.host);
+        let rest = match slots::stays_home(draft, copy) {
+            true if draft.spec().mode() == Mode::Global => ": it waits for the host",
+            true => ", and so is its volume: it waits for the host",
+            false => "",
+        };
+        let message = format!("{id} is on {}, which is lost{rest}", copy.host);
         return Finding::new(kind, true, "HostLost", message);
     }
     if let Some((id, copy)) = live().find(|(_, copy)| copy.has_failed()) {
