@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use evenkeel_api::key::Key;
+use evenkeel_etcd::{EtcdConfig, EtcdStore};
+use evenkeel_runtime::store::Store;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
@@ -57,6 +60,14 @@ impl PrivateEtcd {
         let _ended = self.child.wait();
     }
 
+    /// Lose all its data, after [`PrivateEtcd::kill`]; it will call itself the same cluster.
+    ///
+    /// # Panics
+    /// The data cannot be removed.
+    pub fn wipe(&self) {
+        std::fs::remove_dir_all(self.folder.path().join("data")).expect("etcd's data to be removed");
+    }
+
     /// Start it again after [`PrivateEtcd::kill`], with its data and on its ports.
     pub async fn start_again(&mut self) {
         self.child = spawn(&self.folder, self.client, self.peer, &self.flags);
@@ -84,9 +95,10 @@ impl PrivateEtcd {
     }
 
     async fn wait(&self) {
-        let address = ("127.0.0.1", self.client);
+        // It listens long before it serves, so only an answer counts.
+        let store = EtcdStore::new(&EtcdConfig::new([self.endpoint()])).expect("a good configuration");
         let reached = async {
-            while tokio::net::TcpStream::connect(address).await.is_err() {
+            while store.get(&Key::Cluster).await.is_err() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
@@ -123,7 +135,11 @@ fn spawn(folder: &TempDir, client: u16, peer: u16, flags: &[String]) -> Child {
         .expect("the etcd server is to be had: run hack/install")
 }
 
-fn free_port() -> u16 {
+/// A port on 127.0.0.1 where nobody listens now.
+///
+/// # Panics
+/// There is none.
+pub fn free_port() -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
     listener.local_addr().expect("its number").port()
 }

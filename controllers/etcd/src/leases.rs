@@ -39,10 +39,10 @@ impl Leases {
     pub async fn renew(&self, lease: i64) -> Result<Duration, StoreError> {
         // Taken out while in use: a future that is dropped half-way leaves no stream with an answer due.
         let open = self.streams.lock().await.remove(&lease);
-        if let Some(mut renewal) = open {
-            if let Ok(Ok(ttl)) = timeout(ATTEMPT, once_more(&mut renewal)).await {
-                return self.renewed(lease, renewal, ttl).await;
-            }
+        if let Some(mut renewal) = open
+            && let Ok(Ok(ttl)) = timeout(ATTEMPT, once_more(&mut renewal)).await
+        {
+            return self.renewed(lease, renewal, ttl).await;
         }
         let open = |client: Client, _: &_| async move {
             let mut renewal = client.lease_client().keep_alive(lease).await?;

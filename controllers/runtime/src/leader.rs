@@ -252,16 +252,16 @@ impl Candidate {
     /// Until the key is not as we put it. A watch that breaks is no sign of that.
     async fn until_taken(&self, mod_revision: i64) -> &'static str {
         loop {
-            if let Ok(watch) = self.store.watch(&self.key.to_string(), mod_revision).await {
-                if self.taken(watch, mod_revision).await {
-                    return "the key was taken";
-                }
+            if let Ok(watch) = self.store.watch(&self.key.to_string(), mod_revision).await
+                && self.taken(watch, mod_revision).await
+            {
+                return "the key was taken";
             }
             sleep(RETRY_MIN + Duration::from_millis(self.env.random() % RUSH_MS)).await;
-            if let Ok((kv, _)) = self.store.get(&self.key).await {
-                if kv.is_none_or(|kv| kv.mod_revision != mod_revision) {
-                    return "the key was taken";
-                }
+            if let Ok((kv, _)) = self.store.get(&self.key).await
+                && kv.is_none_or(|kv| kv.mod_revision != mod_revision)
+            {
+                return "the key was taken";
             }
         }
     }

@@ -30,7 +30,11 @@ fn mirror(store: &MemoryStore, prefixes: &[&str]) -> Mirror {
 }
 
 fn names(mirror: &Mirror, prefix: &str) -> Vec<String> {
-    mirror.list(prefix).into_iter().map(|kv| format!("{}={}", kv.key, String::from_utf8_lossy(&kv.value))).collect()
+    mirror
+        .list(prefix)
+        .into_iter()
+        .map(|kv| format!("{}={}", kv.key, String::from_utf8_lossy(&kv.value)))
+        .collect()
 }
 
 #[tokio::test(start_paused = true)]
@@ -72,7 +76,8 @@ async fn what_was_compacted_while_we_were_away_is_listed_and_only_the_difference
     store.compact(store.revision());
     assert_eq!(names(&mirror, "alive/").len(), 3, "the last that is known stands");
     own.cut_off(false);
-    let keys: Vec<String> = timeout(Duration::from_secs(6), changed.next()).await.unwrap().into_iter().collect();
+    let keys: Vec<String> =
+        timeout(Duration::from_secs(6), changed.next()).await.unwrap().into_iter().collect();
     assert_eq!(keys, ["alive/h2", "alive/h3", "alive/h4"]);
     assert_eq!(names(&mirror, "alive/"), ["alive/h1=old", "alive/h2=new", "alive/h4=new"]);
 }

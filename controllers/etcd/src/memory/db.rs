@@ -75,7 +75,8 @@ impl Db {
             if self.full {
                 return Err(StoreError::Full);
             }
-            if *lease != 0 && !self.leases.contains_key(lease) && txn.compares().iter().all(|c| self.holds(c)) {
+            if *lease != 0 && !self.leases.contains_key(lease) && txn.compares().iter().all(|c| self.holds(c))
+            {
                 return Err(StoreError::LeaseGone);
             }
         }

@@ -109,12 +109,30 @@ impl MemoryStore {
         Ok(())
     }
 
-    /// Reach the store, do something there, and let the witness see the answer.
+    /// Do something, and let the witness see the answer, which is a linearizable one.
     async fn call<T>(
         &self,
         work: impl FnOnce(&mut Db) -> Result<T, StoreError> + Send,
     ) -> Result<(T, Header), StoreError> {
         let asked = self.client.witness.asking();
+        let (result, header) = self.serve(work).await?;
+        self.client.witness.answered(asked, &header);
+        Ok((result?, header))
+    }
+
+    /// The same for leases: their answers prove nothing about a quorum, so the witness is not told.
+    async fn lease<T>(
+        &self,
+        work: impl FnOnce(&mut Db) -> Result<T, StoreError> + Send,
+    ) -> Result<T, StoreError> {
+        self.serve(work).await?.0
+    }
+
+    /// Reach the store and do something there. Outer errors: it was not reached.
+    async fn serve<T>(
+        &self,
+        work: impl FnOnce(&mut Db) -> Result<T, StoreError> + Send,
+    ) -> Result<(Result<T, StoreError>, Header), StoreError> {
         self.reach().await?;
         let (result, header, changed) = {
             let mut state = self.state();
@@ -125,13 +143,10 @@ impl MemoryStore {
         if changed {
             self.wake();
         }
-        self.client.witness.answered(asked, &header);
-        if let Err(error) = &result {
-            if *error == StoreError::Full {
-                self.client.witness.set_full(true);
-            }
+        if matches!(&result, Err(StoreError::Full)) {
+            self.client.witness.set_full(true);
         }
-        Ok((result?, header))
+        Ok((result, header))
     }
 }
 
@@ -186,15 +201,15 @@ impl Store for MemoryStore {
     }
 
     async fn grant(&self, ttl: Duration) -> Result<Lease, StoreError> {
-        Ok(self.call(|db| db.grant(ttl)).await?.0)
+        self.lease(|db| db.grant(ttl)).await
     }
 
     async fn renew(&self, lease: i64) -> Result<Duration, StoreError> {
-        Ok(self.call(|db| db.renew(lease)).await?.0)
+        self.lease(|db| db.renew(lease)).await
     }
 
     async fn revoke(&self, lease: i64) -> Result<(), StoreError> {
-        Ok(self.call(|db| db.revoke(lease)).await?.0)
+        self.lease(|db| db.revoke(lease)).await
     }
 }
 

@@ -124,10 +124,10 @@ impl Follower {
 pub(super) async fn keep_asking(store: Arc<dyn Store>) {
     loop {
         let silence = store.witness().silence();
-        if silence >= ASK_AFTER {
-            if let Err(error) = store.get(&Key::Cluster).await {
-                tracing::debug!(%error, "the store gives no sign of life");
-            }
+        if silence >= ASK_AFTER
+            && let Err(error) = store.get(&Key::Cluster).await
+        {
+            tracing::debug!(%error, "the store gives no sign of life");
         }
         let jitter = Duration::from_millis(store.witness().random() % 100);
         let rest = ASK_AFTER.saturating_sub(store.witness().silence());

@@ -121,7 +121,10 @@ pub(super) fn contradicts(kept: &LastWrite, now: &LastWrite) -> Option<String> {
         return Some(format!("this host belongs to cluster {}, and the store says {now}", kept.cluster));
     }
     (now.revision < kept.revision).then(|| {
-        format!("the writer's last write was at revision {}, and its guard is at {}", kept.revision, now.revision)
+        format!(
+            "the writer's last write was at revision {}, and its guard is at {}",
+            kept.revision, now.revision
+        )
     })
 }
 

@@ -74,16 +74,16 @@ impl Events {
 
     fn make_room(&mut self) {
         let pending = |entry: &Entry| entry.put.is_none() && entry.flying.is_none();
-        if self.entries.iter().filter(|entry| pending(entry)).count() >= MAX_PENDING {
-            if let Some(oldest) = self.entries.iter().position(pending) {
-                let lost = self.entries.remove(oldest);
-                tracing::warn!(event = ?lost.event, "too many events wait; this one is not told");
-            }
+        if self.entries.iter().filter(|entry| pending(entry)).count() >= MAX_PENDING
+            && let Some(oldest) = self.entries.iter().position(pending)
+        {
+            let lost = self.entries.remove(oldest);
+            tracing::warn!(event = ?lost.event, "too many events wait; this one is not told");
         }
-        if self.entries.len() >= MAX_ENTRIES {
-            if let Some(oldest) = self.entries.iter().position(|entry| entry.flying.is_none()) {
-                self.entries.remove(oldest);
-            }
+        if self.entries.len() >= MAX_ENTRIES
+            && let Some(oldest) = self.entries.iter().position(|entry| entry.flying.is_none())
+        {
+            self.entries.remove(oldest);
         }
     }
 

@@ -96,11 +96,11 @@ impl Inner {
     async fn tend_untrusted(&self, told: bool) -> bool {
         let Trust::Untrusted { why } = self.store.witness().trust() else { return false };
         let told = told || self.tell_distrust(why).await;
-        if let (Some(before), Some(now)) = (self.known_epoch().await, self.epoch_now().await) {
-            if now > before {
-                tracing::warn!(epoch = now, "a person declared the store's past void; it is trusted again");
-                self.store.witness().forgive();
-            }
+        if let (Some(before), Some(now)) = (self.known_epoch().await, self.epoch_now().await)
+            && now > before
+        {
+            tracing::warn!(epoch = now, "a person declared the store's past void; it is trusted again");
+            self.store.witness().forgive();
         }
         told
     }
