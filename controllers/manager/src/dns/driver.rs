@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use evenkeel_names::forward::Forwarder;
 use evenkeel_names::server::Server;
-use evenkeel_plan::dns::{Absences, Here, Zone, zone};
+use evenkeel_plan::dns::{Absences, Here, Zone};
 use evenkeel_runtime::disk::Siblings;
 use evenkeel_runtime::env::Env;
 use evenkeel_runtime::mirror::{Changed, Mirror};
@@ -106,7 +106,8 @@ impl Driver {
         }
         let world = &self.stored.state.world;
         self.absences.observe(&world.named_hosts(), &world.alive, now);
-        (zone(world, &self.here, &self.absences.gone(now)), self.absences.next(now))
+        let zone = self.server.zone().next(world, &self.here, &self.absences.gone(now));
+        (zone, self.absences.next(now))
     }
 
     /// `false`: not all of it could be done.

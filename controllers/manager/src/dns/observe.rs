@@ -145,7 +145,7 @@ fn take(world: &mut World, key: &Key, kv: Option<Kv>) {
             let revision = kv.as_ref().map_or(0, |kv| kv.mod_revision);
             set(
                 kv,
-                |body: Endpoints| Shard { revision, body },
+                |body: Endpoints| Shard { revision, body: Arc::new(body) },
                 |value| match value {
                     Some(value) => drop(shards.insert(*shard, value)),
                     None => drop(shards.remove(shard)),

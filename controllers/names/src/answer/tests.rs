@@ -21,7 +21,7 @@ fn zone_of(copies: usize) -> Zone {
         })
         .collect();
     let body = serde_json::json!({"networks": ["lan"], "endpoints": endpoints});
-    let shard = Shard { revision: 9, body: serde_json::from_value(body).unwrap() };
+    let shard = Shard { revision: 9, body: std::sync::Arc::new(serde_json::from_value(body).unwrap()) };
     world.endpoints.entry("shop/web".parse().unwrap()).or_default().insert(0, shard);
     let here = Here { host: "h1".parse().unwrap(), instances: None, health: None, networks: None };
     zone(&world, &here, &BTreeSet::new())

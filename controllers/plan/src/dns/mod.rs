@@ -7,6 +7,7 @@ mod absence;
 mod build;
 mod choose;
 mod lookup;
+mod served;
 #[cfg(test)]
 mod tests;
 mod world;

@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_api::local::{LocalHealth, LocalInstance, LocalInstances};
@@ -64,11 +65,16 @@ fn serve(world: &mut World, service: &str, networks: &[&str], copies: &[&str]) {
         endpoints: copies.iter().map(|text| endpoint(service, text)).collect(),
         ..Endpoints::default()
     };
-    world.endpoints.entry(service.parse().unwrap()).or_default().insert(0, Shard { revision: 7, body });
+    world
+        .endpoints
+        .entry(service.parse().unwrap())
+        .or_default()
+        .insert(0, Shard { revision: 7, body: body.into() });
 }
 
 fn body<'a>(world: &'a mut World, service: &str) -> &'a mut Endpoints {
-    &mut world.endpoints.get_mut(&service.parse().unwrap()).unwrap().get_mut(&0).unwrap().body
+    let shards = world.endpoints.get_mut(&service.parse().unwrap()).unwrap();
+    Arc::make_mut(&mut shards.get_mut(&0).unwrap().body)
 }
 
 fn here() -> Here {
@@ -372,4 +378,30 @@ fn equal_worlds_make_equal_zones_and_survive_the_disk() {
 fn the_server_listens_on_the_hosts_gateways() {
     let addresses: Vec<String> = here().addresses(&world()).iter().map(ToString::to_string).collect();
     assert_eq!(addresses, ["10.88.1.1", "10.89.1.1"]);
+}
+
+#[test]
+fn a_zone_from_the_last_one_is_the_zone_from_nothing() {
+    let mut world = world();
+    serve(&mut world, "shop/web", &["lan"], &["h1 1 lan=10.88.1.10", "h2 2 lan=10.88.2.10"]);
+    serve(&mut world, "shop/pg", &["lan", "db"], &["h3 1 lan=10.88.3.20 db=10.89.3.20"]);
+    let mut zone = zone(&world, &here(), &gone(&[]));
+    let changes: [fn(&mut World); 6] = [
+        |world| serve(world, "shop/web", &["lan"], &["h2 2 lan=10.88.2.10 sick", "h1 3 lan=10.88.1.30"]),
+        |world| body(world, "shop/pg").endpoints[0].ready = false,
+        |world| {
+            let names = ["web-alias".parse().unwrap()].into();
+            body(world, "shop/web").aliases = [("lan".parse().unwrap(), names)].into();
+        },
+        |world| drop(world.endpoints.remove(&"shop/pg".parse().unwrap())),
+        |world| assert!(world.hosts.remove("h3").is_some()),
+        |world| drop(world.networks.remove("db")),
+    ];
+    for (at, change) in changes.iter().enumerate() {
+        change(&mut world);
+        for gone in [gone(&[]), gone(&["h2"])] {
+            zone = zone.next(&world, &here(), &gone);
+            assert_eq!(zone, super::zone(&world, &here(), &gone), "after change {at}");
+        }
+    }
 }

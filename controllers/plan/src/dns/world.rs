@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use evenkeel_api::local::{LocalHealth, LocalInstances, LocalNetworks};
 use evenkeel_api::name::{CheckId, HostName, NetworkName, ServiceId};
@@ -32,8 +33,8 @@ pub struct World {
 pub struct Shard {
     /// The revision of its key.
     pub revision: i64,
-    /// Who serves.
-    pub body: Endpoints,
+    /// Who serves. Shared with the zones made from it, which is how the next zone knows what to keep.
+    pub body: Arc<Endpoints>,
 }
 
 impl World {
