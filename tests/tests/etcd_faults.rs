@@ -1,5 +1,7 @@
 //! The etcd adapter, and what stands on it, while etcd is dead, frozen, restarted or wiped.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
 use std::sync::Arc;
 use std::time::Duration;
 

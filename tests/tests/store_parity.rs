@@ -1,6 +1,8 @@
 //! One suite for both stores: etcd itself, and its twin in memory. Whatever the twin is relied on for in
 //! simulation is held against the real one here.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -55,7 +57,10 @@ async fn the_twin_in_memory() {
     for (name, case) in CASES {
         println!("{name}");
         let store = MemoryStore::new(1);
-        let compact = { let store = store.clone(); move |revision| store.compact(revision) };
+        let compact = {
+            let store = store.clone();
+            move |revision| store.compact(revision)
+        };
         case(Subject { store: Arc::new(store), compact: Arc::new(compact) }).await;
     }
 }
@@ -64,8 +69,9 @@ async fn the_twin_in_memory() {
 async fn etcd_itself() {
     let etcd = Arc::new(PrivateEtcd::start(&[]).await);
     // One after another where history is compacted, for that is the whole server's; the rest together.
-    let (alone, together): (Vec<Case>, Vec<Case>) =
-        CASES.into_iter().partition(|(name, _)| name.starts_with("compacted") || name.starts_with("revisions"));
+    let (alone, together): (Vec<Case>, Vec<Case>) = CASES
+        .into_iter()
+        .partition(|(name, _)| name.starts_with("compacted") || name.starts_with("revisions"));
     let run = |(name, case): Case| {
         let etcd = etcd.clone();
         let config = EtcdConfig { prefix: format!("/parity/{name}"), ..EtcdConfig::new([etcd.endpoint()]) };
@@ -134,7 +140,14 @@ fn text(kv: Kv) -> String {
 }
 
 async fn next(watch: &mut Box<dyn Watch>) -> Vec<String> {
-    timeout(Duration::from_secs(6), watch.next()).await.expect("a change").unwrap().changes.iter().map(show).collect()
+    timeout(Duration::from_secs(6), watch.next())
+        .await
+        .expect("a change")
+        .unwrap()
+        .changes
+        .iter()
+        .map(show)
+        .collect()
 }
 
 /// All changes until there have been `count`, whichever way they were batched.
@@ -212,7 +225,8 @@ async fn reads_see_the_writes_or_what_stands(Subject { store, .. }: Subject) {
 async fn revisions_are_counted(Subject { store, .. }: Subject) {
     let first = put(&*store, "facts/h1", "a").await.unwrap();
     assert_eq!(put(&*store, "facts/h1", "a").await.unwrap(), first + 1, "an equal put counts");
-    let txn = TxnBuilder::new().put(&key("facts/h2"), "b").put(&key("facts/h3"), "c").delete(&key("facts/h1"));
+    let txn =
+        TxnBuilder::new().put(&key("facts/h2"), "b").put(&key("facts/h3"), "c").delete(&key("facts/h1"));
     assert_eq!(commit(&*store, txn).await.unwrap().header.revision, first + 2, "one for all");
     assert_eq!(delete(&*store, "facts/none").await, first + 2, "nothing was there");
     assert_eq!(delete(&*store, "facts/h2").await, first + 3);
@@ -229,8 +243,10 @@ async fn revisions_are_counted(Subject { store, .. }: Subject) {
 
 async fn a_refused_transaction_changes_nothing(Subject { store, .. }: Subject) {
     put(&*store, "facts/h1", "a").await.unwrap();
-    let mut watch = store.watch("facts/", get(&*store, "facts/h1").await.unwrap().mod_revision).await.unwrap();
-    let txn = TxnBuilder::new().if_absent(&key("facts/h1")).put(&key("facts/h2"), "b").delete(&key("facts/h1"));
+    let mut watch =
+        store.watch("facts/", get(&*store, "facts/h1").await.unwrap().mod_revision).await.unwrap();
+    let txn =
+        TxnBuilder::new().if_absent(&key("facts/h1")).put(&key("facts/h2"), "b").delete(&key("facts/h1"));
     assert!(!commit(&*store, txn).await.unwrap().succeeded);
     assert!(timeout(Duration::from_millis(300), watch.next()).await.is_err());
     assert_eq!(store.list("facts/").await.unwrap().kvs.len(), 1);
@@ -400,7 +416,8 @@ async fn renewed_leases_stay(Subject { store, .. }: Subject) {
 
 async fn revoked_leases_take_all_in_one_revision(Subject { store, .. }: Subject) {
     let lease = store.grant(Duration::from_secs(60)).await.unwrap().id;
-    let txn = (0..5).fold(TxnBuilder::new(), |txn, n| txn.put_leased(&key(&format!("alive/h{n}")), "x", lease));
+    let txn =
+        (0..5).fold(TxnBuilder::new(), |txn, n| txn.put_leased(&key(&format!("alive/h{n}")), "x", lease));
     let put = commit(&*store, txn).await.unwrap().header.revision;
     let mut watch = store.watch("alive/", put).await.unwrap();
     store.revoke(lease).await.unwrap();

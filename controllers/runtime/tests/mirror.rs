@@ -1,5 +1,7 @@
 //! The mirror on paused time over the store in memory.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
 use std::sync::Arc;
 use std::time::Duration;
 
