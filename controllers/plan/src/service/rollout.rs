@@ -104,7 +104,11 @@ pub(crate) fn judge(draft: &mut Draft<'_>) {
         }
     }
     let Some((id, evidence)) = newly.first().cloned() else { return };
-    draft.rollout.failed.extend(newly.into_iter().map(|(id, _)| id));
+    for (id, _) in newly {
+        // One a slot: its share of what may fail is one, however often it is tried.
+        draft.rollout.failed.retain(|known| known.slot != id.slot);
+        draft.rollout.failed.insert(id);
+    }
     let config = &draft.spec().deploy.update_config;
     let ratio = draft.rollout.failed.len() as f64 / draft.wanted.len().max(1) as f64;
     let action = config.failure_action.unwrap_or_default();
@@ -192,16 +196,20 @@ pub(crate) fn exchange(draft: &mut Draft<'_>) {
 
 fn standing(draft: &mut Draft<'_>, slot: &Slot) -> Standing {
     let live = draft.live(slot);
+    // Had it been one too many, the rollout would stand still.
+    let failed = draft.rollout.failed.iter().any(|id| id.slot == *slot);
     let [id] = live.as_slice() else {
-        let homeless = live.is_empty() && draft.pending.get(slot).is_some_and(|why| why.starts_with("0/"));
-        return if homeless { Standing::Homeless } else { Standing::UnderWay };
+        return match live.is_empty() && draft.pending.contains_key(slot) {
+            true => Standing::Homeless,
+            false if failed => Standing::WrittenOff,
+            false => Standing::UnderWay,
+        };
     };
     let updated = draft.copies.get(id).is_some_and(|copy| draft.is_updated(copy.template));
-    let goes_on = draft.spec().deploy.update_config.failure_action == Some(FailureAction::Continue);
     match updated {
         false => Standing::Outdated,
         true if is_good(draft, id) => Standing::Good,
-        true if goes_on && draft.rollout.failed.contains(id) => Standing::WrittenOff,
+        true if failed => Standing::WrittenOff,
         true => Standing::UnderWay,
     }
 }

@@ -11,6 +11,7 @@ use evenkeel_api::service::{Published, ServiceSpec, UpdateOrder};
 
 use super::*;
 
+mod cases;
 mod properties;
 
 /// A cluster in memory with hosts that do as they are told.
