@@ -1,6 +1,7 @@
 //! A host's network in memory: what the kernel would show after each action.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -14,11 +15,23 @@ use crate::fabric::{Fabric, FabricError, Wakes};
 /// The kernel's default, in milliseconds.
 const PROXY_DELAY: u64 = 800;
 
+/// A bridge that an engine keeps: name, address, prefix length.
+pub type Bridge = (String, Ipv4Addr, u8);
+/// The bridges that an engine keeps now; `None`: it does not tell.
+type Bridges = dyn Fn() -> Option<Vec<Bridge>> + Send + Sync;
+
 /// The twin of [`crate::LinuxFabric`]. Clones share one host.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct FakeFabric {
     state: Arc<Mutex<FabricState>>,
     changed: Arc<watch::Sender<u64>>,
+    engine: Option<Arc<Bridges>>,
+}
+
+impl fmt::Debug for FakeFabric {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FakeFabric").field("state", &*self.lock()).finish()
+    }
 }
 
 impl Default for FakeFabric {
@@ -34,7 +47,28 @@ impl FakeFabric {
         state.engine.present = true;
         state.engine.forward.first = true;
         state.engine.raw.first = true;
-        Self { state: Arc::new(Mutex::new(state)), changed: Arc::new(watch::channel(0).0) }
+        Self { state: Arc::new(Mutex::new(state)), changed: Arc::new(watch::channel(0).0), engine: None }
+    }
+
+    /// With the bridges of a fake engine, which come and go with its networks, as a real engine's do.
+    #[must_use]
+    pub fn with_bridges(mut self, bridges: impl Fn() -> Option<Vec<Bridge>> + Send + Sync + 'static) -> Self {
+        self.engine = Some(Arc::new(bridges));
+        self
+    }
+
+    /// Take over what the engine did since the last look.
+    fn follow(&self) {
+        let Some(bridges) = self.engine.as_ref().and_then(|bridges| bridges()) else { return };
+        let links = self.lock().links.clone();
+        for (name, _) in
+            links.iter().filter(|(name, link)| link.bridge && !bridges.iter().any(|b| b.0 == **name))
+        {
+            self.remove_link(name);
+        }
+        for (name, address, prefix) in bridges.into_iter().filter(|b| !links.contains_key(&b.0)) {
+            self.add_link(&name, true, address, prefix);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, FabricState> {
@@ -129,10 +163,12 @@ impl FakeFabric {
 #[async_trait]
 impl Fabric for FakeFabric {
     async fn observe(&self) -> Result<FabricState, FabricError> {
+        self.follow();
         Ok(self.state())
     }
 
     async fn apply(&self, action: &FabricAction) -> Result<(), FabricError> {
+        self.follow();
         let result = Self::change(&mut self.lock(), action);
         if result.is_ok() {
             self.changed.send_modify(|n| *n += 1);

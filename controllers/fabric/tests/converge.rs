@@ -36,7 +36,11 @@ impl World {
         match action {
             Action::Fabric(action) => self.fabric.apply(action).await.unwrap(),
             Action::MakeNetwork(make) => {
-                assert!(self.engine.iter().all(|n| n.name != make.name && Some(&make.bridge) != n.bridge.as_ref()));
+                assert!(
+                    self.engine
+                        .iter()
+                        .all(|n| n.name != make.name && Some(&make.bridge) != n.bridge.as_ref())
+                );
                 self.engine.push(EngineNetwork {
                     name: make.name.clone(),
                     labels: make.labels.clone(),

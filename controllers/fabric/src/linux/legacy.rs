@@ -15,8 +15,7 @@ const TABLES: &str = "/proc/net/ip_tables_names";
 /// Whether the engine's chains are in the old tables. By the exit code: words differ between versions.
 pub async fn engine_lives_there() -> bool {
     let used = tokio::fs::read_to_string(TABLES).await.unwrap_or_default();
-    used.lines().any(|table| table == "filter")
-        && matches!(lines("filter", "DOCKER-USER").await, Ok(Some(_)))
+    used.lines().any(|table| table == "filter") && matches!(lines("filter", "DOCKER-USER").await, Ok(Some(_)))
 }
 
 /// A chain's rules as iptables prints them; `None`: there is no such chain.

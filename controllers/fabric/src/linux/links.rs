@@ -101,7 +101,8 @@ async fn proxy_delays(netlink: &Handle) -> Result<BTreeMap<u32, u64>, FabricErro
 }
 
 fn delay_of(table: &NeighbourTableMessage) -> Option<(u32, u64)> {
-    let is_arp = |a: &NeighbourTableAttribute| matches!(a, NeighbourTableAttribute::Name(n) if n == ARP_CACHE);
+    let is_arp =
+        |a: &NeighbourTableAttribute| matches!(a, NeighbourTableAttribute::Name(n) if n == ARP_CACHE);
     if !table.attributes.iter().any(is_arp) {
         return None;
     }

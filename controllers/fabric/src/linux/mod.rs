@@ -37,14 +37,17 @@ impl LinuxFabric {
     /// # Errors
     /// No netlink socket.
     pub fn new() -> Result<Self, FabricError> {
-        let (connection, netlink, _) = rtnetlink::new_connection()
-            .map_err(|error| FabricError::Kernel { what: "open netlink".to_owned(), why: error.to_string() })?;
+        let (connection, netlink, _) = rtnetlink::new_connection().map_err(|error| FabricError::Kernel {
+            what: "open netlink".to_owned(),
+            why: error.to_string(),
+        })?;
         tokio::spawn(connection);
         Ok(Self { netlink, loaded: Mutex::default() })
     }
 
     async fn table(&self) -> Result<Option<Table>, FabricError> {
-        let Some(listing) = nft::list(&["table", "inet", evenkeel_plan::network::firewall::TABLE]).await? else {
+        let Some(listing) = nft::list(&["table", "inet", evenkeel_plan::network::firewall::TABLE]).await?
+        else {
             return Ok(None);
         };
         let mark = rules::mark(&listing).unwrap_or_default();
@@ -83,7 +86,9 @@ impl Fabric for LinuxFabric {
     async fn apply(&self, action: &FabricAction) -> Result<(), FabricError> {
         match action {
             FabricAction::LoadTable { text, mark } => self.load_table(text, mark).await,
-            FabricAction::DropTable => nft::run("add table inet evenkeel\ndelete table inet evenkeel\n").await,
+            FabricAction::DropTable => {
+                nft::run("add table inet evenkeel\ndelete table inet evenkeel\n").await
+            }
             FabricAction::Accept { chain, pairs } => match backend().await? {
                 Backend::Nft => rules::accept(*chain, pairs).await,
                 Backend::Legacy => legacy::accept(*chain, pairs).await,

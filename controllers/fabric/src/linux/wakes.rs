@@ -36,8 +36,8 @@ impl KernelWakes {
         // One wake waiting is enough: whoever is woken looks at everything.
         let (wake, woken) = mpsc::channel(1);
         let groups = [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv4Route];
-        let (connection, _handle, mut messages) =
-            rtnetlink::new_multicast_connection(&groups).map_err(|e| fail("listen to devices and routes", e))?;
+        let (connection, _handle, mut messages) = rtnetlink::new_multicast_connection(&groups)
+            .map_err(|e| fail("listen to devices and routes", e))?;
         let connection = tokio::spawn(connection);
         let links = wake.clone();
         let links = tokio::spawn(async move {

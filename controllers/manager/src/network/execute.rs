@@ -28,7 +28,9 @@ impl Failures {
 pub(super) async fn execute(deps: &NetworkDeps, steps: &[Step]) -> Failures {
     let mut failures = Failures::default();
     for step in steps {
-        if let (Some(network), Some(why), Action::MakeNetwork(_)) = (&step.network, &failures.all, &step.action) {
+        if let (Some(network), Some(why), Action::MakeNetwork(_)) =
+            (&step.network, &failures.all, &step.action)
+        {
             failures.of.entry(network.clone()).or_insert_with(|| why.clone());
         }
         if step.network.as_ref().is_some_and(|network| failures.of.contains_key(network)) {

@@ -31,7 +31,8 @@ pub(super) async fn run(deps: NetworkDeps, writer: Writer, keep: Keep) {
     let mirror = Mirror::start(deps.store.clone(), inputs::prefixes(&deps.host));
     let state = keep.load();
     let siblings = Siblings::new(&deps.state_dir);
-    let mut host = Host { changed: mirror.subscribe(), mirror, siblings, deps, writer, keep, state, lost: false };
+    let mut host =
+        Host { changed: mirror.subscribe(), mirror, siblings, deps, writer, keep, state, lost: false };
     let _ = tokio::time::timeout(STORE_FIRST, host.mirror.synced()).await;
     let mut wakes = host.deps.fabric.changes().await.map_err(|error| log_wakes(&error)).ok();
     let mut events = None;
@@ -51,7 +52,10 @@ pub(super) async fn run(deps: NetworkDeps, writer: Writer, keep: Keep) {
 }
 
 fn log_wakes(error: &FabricError) {
-    tracing::warn!(error = error as &dyn std::error::Error, "the kernel tells no changes; looking every 30 s");
+    tracing::warn!(
+        error = error as &dyn std::error::Error,
+        "the kernel tells no changes; looking every 30 s"
+    );
 }
 
 struct Host {
@@ -78,7 +82,10 @@ impl Host {
             let found = match look(&self.deps, &self.siblings).await {
                 Ok(found) => found,
                 Err(error) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "the host's network cannot be read");
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "the host's network cannot be read"
+                    );
                     return false;
                 }
             };
@@ -99,7 +106,10 @@ impl Host {
         let Some(inputs) = trusted.then(|| inputs::read(&self.mirror)).flatten() else { return false };
         let known = &self.state.inputs.cluster;
         if !known.is_empty() && *known != inputs.cluster {
-            let why = format!("this host's networks belong to cluster {known}, and the store is of {}", inputs.cluster);
+            let why = format!(
+                "this host's networks belong to cluster {known}, and the store is of {}",
+                inputs.cluster
+            );
             self.deps.store.witness().distrust(why);
             return false;
         }
@@ -137,7 +147,10 @@ impl Host {
         match report::put(&self.writer, &self.mirror, &self.deps.host, inputs, &wanted).await {
             Ok(()) => true,
             Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "the store did not take the reports");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the store did not take the reports"
+                );
                 false
             }
         }
@@ -152,8 +165,9 @@ impl Host {
                 instance: None,
                 warning: true,
                 reason: "EngineFirewallLost".to_owned(),
-                message: "Docker's own firewall rules are gone; restart the engine to get published ports back"
-                    .to_owned(),
+                message:
+                    "Docker's own firewall rules are gone; restart the engine to get published ports back"
+                        .to_owned(),
             });
         }
     }

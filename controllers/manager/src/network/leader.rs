@@ -114,7 +114,7 @@ impl Reign {
         let before = view.statuses.get(name)?;
         let left = STATUS_EVERY.checked_sub(self.told.get(name)?.elapsed())?;
         let news = decision.accept.is_some() || before.observed_revision != status.observed_revision;
-        (!news).then_some(left)
+        (!news && !left.is_zero()).then_some(left)
     }
 
     fn view(&self) -> View {
@@ -181,12 +181,7 @@ impl Reign {
     }
 
     /// One decision, in one transaction where it fits; whether it was done.
-    async fn write(
-        &self,
-        name: &NetworkName,
-        view: &View,
-        decision: &Decision,
-    ) -> Result<bool, WriteError> {
+    async fn write(&self, name: &NetworkName, view: &View, decision: &Decision) -> Result<bool, WriteError> {
         if decision.finish {
             return self.finish(name, view).await;
         }
