@@ -79,7 +79,7 @@ pub struct Template {
     /// A further name of the service in its namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub container_name: Option<ObjectName>,
-    /// The container's host name; absent: the service's name.
+    /// The container's host name; absent: the engine's own choice.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hostname: Option<String>,
     /// The container's domain name.

@@ -165,7 +165,7 @@ pub(super) fn update(limits: &Limits, cpus: u64) -> ContainerUpdateBody {
         memory: Some(memory),
         memory_swap: Some(swap),
         memory_reservation: Some(limits.memory_reservation.map_or(-1, |memory| signed(memory.0))),
-        nano_cpus: Some(limits.cpus.map_or(cpus * 1_000_000_000, |cpus| cpus.0 * 1_000_000)).map(signed),
+        nano_cpus: Some(signed(limits.cpus.map_or(cpus * 1_000_000_000, |cpus| cpus.0 * 1_000_000))),
         pids_limit: Some(limits.pids.unwrap_or(-1)),
         cpu_shares: Some(limits.cpu_shares.unwrap_or(1024)),
         ..ContainerUpdateBody::default()

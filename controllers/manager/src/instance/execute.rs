@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 /// What tasks tell the driver.
 pub(super) enum Message {
     /// A step is over.
-    Done(InstanceId, Outcome),
+    Done(InstanceId, Box<Outcome>),
     /// A list of all our containers, asked for at that time.
     Listed(Duration, Result<Vec<Container>, EngineError>),
     /// A pull is over.
@@ -31,7 +31,7 @@ pub(super) enum Message {
 /// How a step ended.
 pub(super) enum Outcome {
     /// The container as it is now.
-    Saw(Option<Container>),
+    Saw(Option<Box<Container>>),
     /// The engine took the limits.
     Updated,
     /// The image that the pinned reference has here, if it is here.
@@ -65,7 +65,7 @@ impl Executor {
     pub(super) async fn look(&self, id: &InstanceId, uid: &str) -> Outcome {
         match self.engine.inspect(&id.to_string()).await {
             // What has our name without our label is not ours.
-            Ok(found) => Outcome::Saw(found.filter(|one| is_ours(one, uid, id))),
+            Ok(found) => saw(found.filter(|one| is_ours(one, uid, id))),
             Err(error) => Outcome::Failed(error),
         }
     }
@@ -109,7 +109,7 @@ impl Executor {
                     self.engine.create_volume(name, labels).await?;
                 }
                 let id = self.engine.create(&spec).await?;
-                Ok(Outcome::Saw(Some(just_made(id, &spec))))
+                Ok(saw(Some(just_made(id, &spec))))
             }
             Action::Start => {
                 let _permit = self.permits.acquire().await;
@@ -117,14 +117,14 @@ impl Executor {
                     Err(EngineError::AddressTaken(_)) => self.who_has_them(container).await,
                     other => {
                         other?;
-                        Ok(Outcome::Saw(self.engine.inspect(at()?).await?))
+                        Ok(saw(self.engine.inspect(at()?).await?))
                     }
                 }
             }
             // Not under a permit: graces are long, and others must not wait for them.
             Action::Stop { grace } => {
                 self.engine.stop(at()?, grace.0).await?;
-                Ok(Outcome::Saw(self.engine.inspect(at()?).await?))
+                Ok(saw(self.engine.inspect(at()?).await?))
             }
             Action::Remove => {
                 let _permit = self.permits.acquire().await;
@@ -137,7 +137,7 @@ impl Executor {
             }
             Action::Verify { reference } => Ok(Outcome::Image(self.engine.image(&reference).await?)),
             // Pulls are the driver's: shared by all who want them.
-            Action::Pull { .. } => Ok(Outcome::Saw(container.cloned())),
+            Action::Pull { .. } => Ok(saw(container.cloned())),
         }
     }
 
@@ -150,6 +150,10 @@ impl Executor {
         }
         Ok(Outcome::AddressTaken(taken))
     }
+}
+
+fn saw(container: Option<Container>) -> Outcome {
+    Outcome::Saw(container.map(Box::new))
 }
 
 /// Whether a container bears our labels for that instance.

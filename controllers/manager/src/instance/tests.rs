@@ -602,3 +602,34 @@ async fn one_that_waits_for_its_network_starts_when_it_stands() {
     let told = world.until_told(&id(1), |state| matches!(state, InstanceState::Waiting { .. })).await;
     assert_eq!(told.state, InstanceState::Waiting { why: "network db is not ready on h1".into() });
 }
+
+#[tokio::test(start_paused = true)]
+async fn checks_run_commands_in_containers() {
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+    let world = World::started().await;
+    world.want(&id(1), Desired::Run).await;
+    world.until_running(&id(1)).await;
+    let socket = world.folder.path().join("instance/exec.sock");
+    let (read, mut write) = tokio::net::UnixStream::connect(socket).await.unwrap().into_split();
+    let mut answers = BufReader::new(read).lines();
+    let table = [
+        (
+            r#"{"instance": "shop.web.1.1", "command": ["echo", "hi"], "timeout_ms": 1000}"#,
+            r#"{"code":0,"output":"echo hi"}"#,
+        ),
+        (
+            r#"{"instance": "shop.web.1.1", "command": ["false"], "timeout_ms": 1000}"#,
+            r#"{"code":1,"output":"false"}"#,
+        ),
+        (
+            r#"{"instance": "shop.web.2.2", "command": ["true"], "timeout_ms": 1000}"#,
+            r#"{"error":"shop.web.2.2 does not run"}"#,
+        ),
+    ];
+    for (ask, answer) in table {
+        write.write_all(format!("{ask}\n").as_bytes()).await.unwrap();
+        assert_eq!(answers.next_line().await.unwrap().unwrap(), answer);
+    }
+    write.write_all(b"nonsense\n").await.unwrap();
+    assert!(answers.next_line().await.unwrap().unwrap().starts_with(r#"{"error":"not understood"#));
+}

@@ -27,7 +27,7 @@ const LIMITS_AGAIN: Duration = Duration::from_secs(30);
 impl Driver {
     pub(super) fn hear(&mut self, message: Message) {
         match message {
-            Message::Done(id, outcome) => self.done(&id, outcome),
+            Message::Done(id, outcome) => self.done(&id, *outcome),
             Message::Listed(asked, listed) => self.listed(asked, listed),
             Message::Pulled(reference, pulled) => self.pulled(&reference, pulled),
             Message::Event(event) => self.engine_event(&event),
@@ -130,7 +130,7 @@ impl Driver {
         slot.busy = false;
         let starting = std::mem::take(&mut slot.starting);
         match outcome {
-            Outcome::Saw(container) => slot.saw(container, now),
+            Outcome::Saw(container) => slot.saw(container.map(|container| *container), now),
             Outcome::Updated => self.limits_taken(id),
             Outcome::Image(image) => image_compared(slot, image.as_ref()),
             Outcome::AddressTaken(taken) => {

@@ -185,7 +185,7 @@ impl Driver {
         self.tasks.spawn(async move {
             let outcome = work.await;
             // Nobody hears when the driver is gone.
-            let _end = tell.send(Message::Done(id, outcome));
+            let _end = tell.send(Message::Done(id, Box::new(outcome)));
         });
     }
 
