@@ -384,7 +384,7 @@ pub enum NetworkReport {
 /// `reports/<h>/dns`: what a host's name server serves.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DnsReport {
-    /// The highest revision of an endpoints key that its zone holds.
+    /// The highest revision of an endpoints key that its zone holds; without any there is no report.
     pub revision: i64,
 }
 

@@ -174,7 +174,7 @@ fn unnamed(mirror: &Mirror, id: &ServiceId) -> usize {
             _ => None,
         })
         .collect();
-    alive.iter().filter(|host| reports.get(*host).is_none_or(|revision| *revision < newest)).count()
+    alive.iter().filter(|host| reports.get(*host).copied().unwrap_or(0) < newest).count()
 }
 
 /// What was shown last: live lines on a terminal, one plain line a change elsewhere.

@@ -47,10 +47,16 @@ async fn report(key: &Key, writer: &Writer, mirror: &Mirror, wanted: DnsReport) 
     if stands.as_ref().is_some_and(|stands| stands.value == wanted) {
         return true;
     }
-    let Ok(value) = serde_json::to_vec(&wanted) else { return true };
     // What does not parse is replaced as well.
     let revision = mirror.get(key).map_or(0, |kv| kv.mod_revision);
-    let txn = TxnBuilder::new().if_unchanged(key, revision).put(key, value);
+    let txn = TxnBuilder::new().if_unchanged(key, revision);
+    let txn = match (wanted.revision, serde_json::to_vec(&wanted)) {
+        // A zone without endpoints has nothing to tell, and leaves nothing behind.
+        (0, _) if revision == 0 => return true,
+        (0, _) => txn.delete(key),
+        (_, Ok(value)) => txn.put(key, value),
+        (_, Err(_)) => return true,
+    };
     match writer.commit(txn).await {
         Ok(Outcome::Done { revision }) => {
             mirror.caught_up(revision).await;

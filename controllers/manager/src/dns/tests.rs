@@ -153,6 +153,12 @@ async fn a_change_is_served_within_milliseconds_and_reported_and_calm_is_silent(
     let calm = rig.store.revision();
     sleep(ms(1500)).await;
     assert_eq!(rig.store.revision(), calm);
+    rig.delete("endpoints/shop/web/0").await;
+    let began = Instant::now();
+    while rig.report().await.is_some() {
+        assert!(began.elapsed() < Duration::from_secs(5), "a zone without endpoints is told of");
+        sleep(ms(10)).await;
+    }
 }
 
 #[tokio::test]
