@@ -1,6 +1,8 @@
 //! The kernel and the fake fabric do the same. Each test runs itself again in a network namespace of its
 //! own, which is gone with the process; needs root and `nft`, and says so where it has not.
 
+#![allow(clippy::unwrap_used, reason = "a failed test says where")]
+
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::process::Command;

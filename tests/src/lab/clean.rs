@@ -100,7 +100,7 @@ impl Lab {
                 let _ = writeln!(txn, "del {PREFIX}{key}");
             }
         }
-        let _ = writeln!(txn, "put {PREFIX}confirmed '{{\"by\":\"e2e\",\"what\":\"all\"}}'\n");
+        let _ = writeln!(txn, "put {PREFIX}confirmed '{{\"by\":\"e2e\",\"what\":\"all\"}}'\n\n");
         self.feed(&["etcdctl", "txn"], &txn).ok();
     }
 
