@@ -1,5 +1,7 @@
 //! Whatever a host looks like and whatever is wanted of it: a plan that was done leaves nothing to do.
 
+#![allow(clippy::unwrap_used, reason = "a failed test says where")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 

@@ -13,6 +13,7 @@
 pub mod admit;
 pub mod conflict;
 pub mod firewall;
+mod found;
 pub mod host;
 pub mod leader;
 pub mod names;

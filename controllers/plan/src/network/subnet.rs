@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use evenkeel_api::name::{HostName, NetworkName};
+use evenkeel_api::name::HostName;
 use evenkeel_api::network::{Cidr, NetworkSpec};
 use evenkeel_api::record::Facts;
 
@@ -79,15 +79,5 @@ fn conflict(spec: &NetworkSpec, host: &HostName, facts: &Facts) -> Option<String
             taken.find_map(|(who, range)| range.overlaps(&pool).then(|| format!("{who} ({range})")))
         };
         address.or_else(taken).map(|what| format!("{host}: pool {pool} overlaps {what}"))
-    })
-}
-
-/// Who owns a part of `network` that overlaps one in `others`: for tests and doctors.
-pub fn overlapping<'a>(
-    owned: &'a BTreeMap<NetworkName, BTreeMap<HostName, Cidr>>,
-) -> Option<(&'a HostName, &'a HostName, Cidr)> {
-    let all: Vec<(&HostName, Cidr)> = owned.values().flatten().map(|(host, part)| (host, *part)).collect();
-    all.iter().enumerate().find_map(|(n, (host, part))| {
-        all[..n].iter().find(|(_, p)| p.overlaps(part)).map(|(other, _)| (*other, *host, *part))
     })
 }
