@@ -64,7 +64,8 @@ pub fn world(mirror: &Mirror) -> World {
 /// # Errors
 /// It cannot start.
 pub async fn run(deps: ServiceDeps) -> Result<(), ServiceError> {
-    let file = StateFile::<Nothing>::open(&deps.state_dir, Controller::Service).map_err(ServiceError::Disk)?;
+    let file =
+        StateFile::<Nothing>::open(&deps.state_dir, Controller::Service).map_err(ServiceError::Disk)?;
     if !deps.leads {
         std::future::pending::<()>().await;
     }

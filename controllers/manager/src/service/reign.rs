@@ -26,8 +26,10 @@ const RESYNC: Duration = Duration::from_secs(300);
 const SILENT: Duration = Duration::from_millis(1500);
 /// After a store that did not take a transaction, or is not believed.
 const RETRY: Duration = Duration::from_millis(250);
-/// After a plan that was overtaken: the news is on its way.
+/// After a plan that was overtaken: the news is on its way. Longer each time in a row.
 const OVERTAKEN: Duration = Duration::from_millis(5);
+/// Overtaken so often in a row, we may have missed something, and read all anew.
+const MISSED: u32 = 5;
 
 /// One time of leading.
 pub(super) struct Reign {
@@ -53,6 +55,8 @@ pub(super) struct Reign {
     told: BTreeMap<Key, Duration>,
     resync: Duration,
     quiet: bool,
+    /// Plans in a row that were overtaken.
+    overtaken: u32,
 }
 
 /// Whether a pass got to its end.
@@ -83,6 +87,7 @@ impl Reign {
             told: BTreeMap::new(),
             resync,
             quiet: false,
+            overtaken: 0,
         }
     }
 
@@ -92,9 +97,7 @@ impl Reign {
         self.mirror.synced().await;
         // What a predecessor wrote just before it fell must be seen before anything is decided.
         self.mirror.caught_up(self.lead.mod_revision).await;
-        self.cache = Cache::load(&self.mirror);
-        self.ledger = Ledger::of(&self.cache.world);
-        self.all();
+        self.read_all();
         loop {
             let pause = match self.pass().await {
                 Pass::Done => self.until_wake(),
@@ -105,6 +108,12 @@ impl Reign {
                 () = tokio::time::sleep(pause) => {}
             }
         }
+    }
+
+    fn read_all(&mut self) {
+        self.cache = Cache::load(&self.mirror);
+        self.ledger = Ledger::of(&self.cache.world);
+        self.all();
     }
 
     fn all(&mut self) {
@@ -163,6 +172,24 @@ impl Reign {
         if let Err(pause) = self.carry_out(plan).await {
             return Pass::Retry(pause);
         }
+        // Hosts first: a document of a host that is not admitted takes no copies.
+        if let Pass::Retry(pause) = self.all_hosts().await {
+            return Pass::Retry(pause);
+        }
+        while let Some(id) = self.services.pop_first() {
+            if let Err(pause) = self.one_service(&id).await {
+                self.services.insert(id);
+                return Pass::Retry(pause);
+            }
+        }
+        // A host that leaves the cluster is forgotten when its last copy is.
+        let leaving = self.cache.world.hosts.iter().filter(|(_, host)| host.is_removed());
+        self.hosts.extend(leaving.map(|(name, _)| name.clone()).collect::<Vec<_>>());
+        self.all_hosts().await
+    }
+
+    /// Plan the hosts that are to be planned.
+    async fn all_hosts(&mut self) -> Pass {
         while let Some(name) = self.hosts.pop_first() {
             let plan = plan_host(&self.cache.world, &name, &self.memory, self.env.now());
             match plan.wake_after {
@@ -175,12 +202,6 @@ impl Reign {
             }
             if let Err(pause) = self.carry_out(plan).await {
                 self.hosts.insert(name);
-                return Pass::Retry(pause);
-            }
-        }
-        while let Some(id) = self.services.pop_first() {
-            if let Err(pause) = self.one_service(&id).await {
-                self.services.insert(id);
                 return Pass::Retry(pause);
             }
         }
@@ -295,6 +316,7 @@ impl Reign {
         };
         match self.writer.commit(txn).await {
             Ok(Outcome::Done { revision }) => {
+                self.overtaken = 0;
                 // Known before the watch brings it: the next plan need not wait.
                 if let Err(error) = self.cache.world.commit(&batch, revision) {
                     tracing::debug!(%error, "the watch was faster than the commit");
@@ -305,7 +327,7 @@ impl Reign {
                 plan.events.into_iter().for_each(|happening| self.writer.event(execute::event(happening)));
                 Ok(())
             }
-            Ok(Outcome::Lost) => Err(OVERTAKEN),
+            Ok(Outcome::Lost) => Err(self.was_overtaken()),
             Err(WriteError::Txn(error)) => {
                 tracing::error!(%error, "a plan makes no transaction");
                 Err(RETRY)
@@ -315,6 +337,14 @@ impl Reign {
                 Err(RETRY)
             }
         }
+    }
+
+    fn was_overtaken(&mut self) -> Duration {
+        self.overtaken += 1;
+        if self.overtaken.is_multiple_of(MISSED) {
+            self.read_all();
+        }
+        OVERTAKEN * 2u32.pow(self.overtaken.min(8) - 1)
     }
 
     /// How long nothing is to be done if nothing changes.

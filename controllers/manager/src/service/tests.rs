@@ -6,8 +6,8 @@ use evenkeel_api::key::{Key, prefix};
 use evenkeel_api::meta::ObjectRef;
 use evenkeel_api::name::{HostName, ServiceId};
 use evenkeel_api::record::{
-    Accepted, Address, Alive, Desired, Endpoints, Facts, Instance, InstanceState, NetworkReport, Observed, Rollout,
-    Status, Subnet, Timestamp,
+    Accepted, Address, Alive, Desired, Endpoints, Facts, Instance, InstanceState, NetworkReport, Observed,
+    Rollout, Status, Subnet, Timestamp,
 };
 use evenkeel_etcd::memory::MemoryStore;
 use evenkeel_runtime::env::{Env, SystemClock};
@@ -142,7 +142,9 @@ impl Lab {
         }
         for kv in self.store.list(&prefix::observed()).await.unwrap().kvs {
             let Ok(Key::Observed(host, id)) = kv.key.parse() else { continue };
-            if self.hosts.contains_key(&host) && !instances.contains_key(&Key::Instance(host.clone(), id.clone())) {
+            if self.hosts.contains_key(&host)
+                && !instances.contains_key(&Key::Instance(host.clone(), id.clone()))
+            {
                 self.remove(&Key::Observed(host, id)).await;
             }
         }
@@ -195,7 +197,9 @@ async fn calm_is_silent_and_a_deleted_service_leaves_nothing() {
     lab.remove(&service("shop/web")).await;
     lab.seconds(15.0).await;
     assert!(lab.instances().await.is_empty());
-    for prefix in ["accepted/services/", "revisions/", "rollouts/", "endpoints/", "status/services/", "observed/"] {
+    for prefix in
+        ["accepted/services/", "revisions/", "rollouts/", "endpoints/", "status/services/", "observed/"]
+    {
         assert!(lab.store.list(prefix).await.unwrap().kvs.is_empty(), "{prefix}");
     }
 }
@@ -226,7 +230,9 @@ async fn a_lost_host_is_replaced_and_a_stalled_store_evicts_nobody() {
     let before = lab.instances().await;
 
     // Every lease dies, and all hosts are back within half a second.
-    for name in before.keys().filter_map(|key| if let Key::Instance(host, _) = key { Some(host) } else { None }) {
+    for name in
+        before.keys().filter_map(|key| if let Key::Instance(host, _) = key { Some(host) } else { None })
+    {
         if lab.hosts.contains_key(name) {
             lab.kill(name.as_str()).await;
         }
@@ -244,7 +250,12 @@ async fn a_lost_host_is_replaced_and_a_stalled_store_evicts_nobody() {
     lab.seconds(4.0).await;
     let after = lab.instances().await;
     let on = |host: &str, desired: Desired| {
-        after.iter().filter(|(key, instance)| matches!(key, Key::Instance(h, _) if h.as_str() == host) && instance.desired == desired).count()
+        after
+            .iter()
+            .filter(|(key, instance)| {
+                matches!(key, Key::Instance(h, _) if h.as_str() == host) && instance.desired == desired
+            })
+            .count()
     };
     assert_eq!((after.len(), on("h4", Desired::Lost), on("h4", Desired::Run)), (5, 1, 0));
     lab.revive(&"h4".parse().unwrap(), 3).await;

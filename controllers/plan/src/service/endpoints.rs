@@ -35,15 +35,13 @@ pub(crate) fn write(draft: &mut Draft<'_>) {
         _ => false,
     };
     let (first, rest): (Vec<_>, Vec<_>) = later.into_iter().partition(|(key, ..)| urgent(key));
-    let mut used = draft.plan.batch.writes.len();
     for (key, revision, write) in first.into_iter().chain(rest) {
         // Two more are kept for the rollout record and the status.
-        if used + 2 >= MAX_BATCH {
+        if draft.plan.batch.writes.len() + 2 >= MAX_BATCH {
             draft.plan.more = true;
             break;
         }
         draft.plan.batch.put(key, revision, write);
-        used += 1;
     }
 }
 

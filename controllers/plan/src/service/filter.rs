@@ -287,7 +287,7 @@ impl<'a> Candidate<'a> {
     /// How full the host is with one more copy, in thousandths.
     pub(crate) fn load(&self, spec: &ServiceSpec) -> u64 {
         let wanted = &spec.deploy.reservations;
-        let share = |used: u64, capacity: u64| if capacity == 0 { 1000 } else { used * 1000 / capacity };
+        let share = |used: u64, capacity: u64| (used * 1000).checked_div(capacity).unwrap_or(1000);
         let cpus = share(self.used.0 + wanted.cpus.unwrap_or_default().0, self.capacity.0);
         cpus.max(share(self.used.1 + wanted.memory.unwrap_or_default().0, self.capacity.1))
     }

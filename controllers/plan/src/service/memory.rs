@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use evenkeel_api::meta::ObjectRef;
-use evenkeel_api::name::{HostName, InstanceId, ServiceId, Slot};
+use evenkeel_api::name::{HostName, InstanceId, NetworkName, ServiceId, Slot};
 use evenkeel_api::record::{Desired, InstanceState, Timestamp};
 
 use super::ready;
@@ -21,6 +21,10 @@ const BACKOFF_FORGIVEN: Duration = Duration::from_secs(30);
 /// A host where a copy of a service failed is avoided for so long, where others fit.
 const FAILED_THERE: Duration = Duration::from_secs(300);
 
+/// A new network has so long to stand everywhere before copies go where it stands already: else all would
+/// go to the host that is first.
+const SET_UP: Duration = Duration::from_secs(5);
+
 /// What a leader measured since it leads.
 #[derive(Debug, Clone, Default)]
 pub struct Memory {
@@ -32,6 +36,8 @@ pub struct Memory {
     pub(crate) brake: BrakeMemory,
     /// Documents that went.
     pub(crate) deletions: DeletionMemory,
+    /// When each network was first seen; absent for those that were there before we led.
+    pub(crate) networks: BTreeMap<NetworkName, Option<Duration>>,
     /// Whether anything was observed yet.
     pub(crate) began: bool,
 }
@@ -123,6 +129,10 @@ impl Memory {
     pub fn observe(&mut self, world: &World, now: Duration, answered: bool) {
         super::failover::observe(self, world, now, answered);
         super::deletions::observe(&mut self.deletions, world, now);
+        self.networks.retain(|name, _| world.networks.contains_key(name));
+        for name in world.networks.keys() {
+            self.networks.entry(name.clone()).or_insert(self.began.then_some(now));
+        }
         self.services.retain(|id, _| world.services.contains_key(id));
         self.began = true;
     }
@@ -140,6 +150,12 @@ impl Memory {
     /// The hosts and objects that brakes hold: when that changes, all plans may.
     pub fn held(&self) -> (BTreeSet<HostName>, BTreeSet<ObjectRef>) {
         (self.brake.held.clone(), self.deletions.held.clone())
+    }
+
+    /// Until when a network counts as one that hosts are just setting up, if that is later than `now`.
+    pub(crate) fn set_up_until(&self, name: &NetworkName, now: Duration) -> Option<Duration> {
+        let until = (*self.networks.get(name)?)? + SET_UP;
+        (until > now).then_some(until)
     }
 
     pub(crate) fn service(&self, id: &ServiceId) -> Option<&ServiceMemory> {

@@ -56,6 +56,9 @@ pub(crate) fn records(plan: &mut Plan, id: &ServiceId, service: &Service) {
             message: "all copies are gone".to_owned(),
         });
     }
+    // A document that came back this moment is looked at first.
+    let document = service.document.as_ref().map_or(0, |document| document.mod_revision);
+    plan.batch.guards.insert(Key::Document(ObjectRef::Service(id.clone())), document);
     for (key, revision) in all.into_iter().take(room) {
         plan.batch.delete(key, revision);
     }

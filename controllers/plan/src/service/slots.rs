@@ -179,6 +179,12 @@ fn replace(draft: &mut Draft<'_>, slot: &Slot, live: &[InstanceId]) {
         draft.waits.insert(slot.clone(), "is tried again in a while".to_owned());
         return;
     }
+    if let Some((why, until)) = network_to_come(draft, template) {
+        draft.plan.wake(until - draft.now);
+        draft.plan.wants_room = true;
+        draft.waits.insert(slot.clone(), why);
+        return;
+    }
     if let Some(leaving) = in_the_way(draft, slot, template) {
         draft.waits.insert(slot.clone(), format!("waits for {leaving} to stop"));
         return;
@@ -197,10 +203,10 @@ fn replace(draft: &mut Draft<'_>, slot: &Slot, live: &[InstanceId]) {
         .cloned()
         .collect();
     let mut found = draft.pick(slot, template, Leave::default());
-    if found.is_err() {
-        if let [one] = broken.as_slice() {
-            found = draft.without(one, |draft| draft.pick(slot, template, Leave::default()));
-        }
+    if found.is_err()
+        && let [one] = broken.as_slice()
+    {
+        found = draft.without(one, |draft| draft.pick(slot, template, Leave::default()));
     }
     match found {
         Ok(host) => {
@@ -220,6 +226,25 @@ fn replace(draft: &mut Draft<'_>, slot: &Slot, live: &[InstanceId]) {
             };
         }
     }
+}
+
+/// A network of the template that is new, and that hosts which could take the copy are just setting up: in
+/// words, with the time until which they are waited for.
+fn network_to_come(draft: &Draft<'_>, number: i64) -> Option<(String, Duration)> {
+    let template = draft.template(number)?;
+    template.networks().into_iter().find_map(|name| {
+        let until = draft.all.set_up_until(&name, draft.now)?;
+        let hosts: Vec<&str> = draft
+            .world
+            .hosts
+            .iter()
+            .filter(|(host, it)| {
+                suits(it, draft.spec(), template, host).is_none() && !it.ready.contains(&name)
+            })
+            .map(|(host, _)| host.as_str())
+            .collect();
+        (!hosts.is_empty()).then(|| (format!("network {name} is being set up on {}", hosts.join(", ")), until))
+    })
 }
 
 /// Send a useless copy away. One on a lost host stays as it is until its successor serves, so that the host's

@@ -114,7 +114,8 @@ fn differs(
         })
         .collect();
     let revision = known.map_or(0, |known| known.mod_revision);
-    (before != Some(&status)).then(|| StatusWrite { key: Key::Status(object), revision, status })
+    let differs = before != Some(&status);
+    differs.then_some(StatusWrite { key: Key::Status(object), revision, status })
 }
 
 fn count(draft: &Draft<'_>) -> Copies {
@@ -200,7 +201,7 @@ fn degraded<S>(draft: &Draft<'_>, admission: &Admission<S>) -> Finding {
         let target = draft.target();
         let message = format!(
             "the rollout of template {target} stands still: {why}; put a better document, or let it go on with \
-             `evenkeel resume {}`",
+             `evenkeel rollout resume {}`",
             draft.id
         );
         return Finding::new(kind, true, "RolloutPaused", message);

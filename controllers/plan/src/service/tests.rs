@@ -225,7 +225,7 @@ fn one_batch_takes_a_document_to_thirty_copies() {
     let batch = plans[0].whole();
     let creates = batch.writes.values().filter(|write| matches!(write, Write::Instance(_))).count();
     assert_eq!((creates, batch.writes.len()), (30, 35));
-    assert_eq!(batch.guards[&format!("services/shop/web").parse().unwrap()], revision);
+    assert_eq!(batch.guards[&"services/shop/web".parse().unwrap()], revision);
     let per_host = lab.running("shop/web").into_iter().filter(|copy| copy.ends_with("@h1")).count();
     assert_eq!(per_host, 3);
     lab.seconds(1);
