@@ -623,7 +623,7 @@ async fn checks_run_commands_in_containers() {
         ),
         (
             r#"{"instance": "shop.web.2.2", "command": ["true"], "timeout_ms": 1000}"#,
-            r#"{"error":"shop.web.2.2 does not run"}"#,
+            r#"{"error":"shop.web.2.2 does not run","away":true}"#,
         ),
     ];
     for (ask, answer) in table {
