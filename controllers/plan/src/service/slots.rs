@@ -2,6 +2,7 @@
 //! sent away, drained hosts emptied.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use evenkeel_api::name::{InstanceId, Slot};
 use evenkeel_api::record::{Desired, Phase};
@@ -239,11 +240,12 @@ fn network_to_come(draft: &Draft<'_>, number: i64) -> Option<(String, Duration)>
             .hosts
             .iter()
             .filter(|(host, it)| {
-                suits(it, draft.spec(), template, host).is_none() && !it.ready.contains(&name)
+                filter::suits(it, draft.spec(), template, host).is_none() && !it.ready.contains(&name)
             })
             .map(|(host, _)| host.as_str())
             .collect();
-        (!hosts.is_empty()).then(|| (format!("network {name} is being set up on {}", hosts.join(", ")), until))
+        (!hosts.is_empty())
+            .then(|| (format!("network {name} is being set up on {}", hosts.join(", ")), until))
     })
 }
 

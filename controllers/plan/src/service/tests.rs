@@ -321,6 +321,45 @@ fn start_first_falls_back_only_where_its_own_port_is_in_the_way() {
 }
 
 #[test]
+fn a_new_network_may_come_to_stand_before_copies_go_where_it_stands_first() {
+    let mut lab = Lab::new(3);
+    let lan: evenkeel_api::name::NetworkName = "lan".parse().unwrap();
+    let network = lab.model.world.networks.values().next().unwrap().clone();
+    lab.model.world.networks.insert(lan.clone(), network);
+    let on_lan = |lab: &mut Lab, name: &str| {
+        let entry = lab.model.world.hosts.get_mut(&host(name)).unwrap();
+        entry.subnets.insert(lan.clone(), Cidr::new([10, 89, 0, 0].into(), 24));
+        entry.ready.insert(lan.clone());
+    };
+    let mut wanted = spec("web:1", 6);
+    wanted.template.networks.insert(lan.clone(), evenkeel_api::service::Attachment::default());
+    on_lan(&mut lab, "h3");
+    lab.put("shop/web", wanted);
+    lab.seconds(1);
+    assert_eq!(lab.service("shop/web").copies.len(), 0);
+    on_lan(&mut lab, "h1");
+    on_lan(&mut lab, "h2");
+    lab.seconds(1);
+    let mut hosts: Vec<_> =
+        lab.service("shop/web").copies.values().map(|copy| copy.host.to_string()).collect();
+    hosts.sort();
+    assert_eq!(hosts, ["h1", "h1", "h2", "h2", "h3", "h3"]);
+}
+
+#[test]
+fn a_network_that_does_not_come_to_stand_on_a_host_is_not_waited_for_long() {
+    let mut lab = Lab::new(2);
+    let network: evenkeel_api::name::NetworkName = "default".parse().unwrap();
+    lab.model.memory.networks.insert(network.clone(), Some(lab.model.now));
+    lab.model.world.hosts.get_mut(&host("h2")).unwrap().ready.clear();
+    lab.put("shop/web", spec("web:1", 2));
+    lab.seconds(3);
+    assert_eq!(lab.service("shop/web").copies.len(), 0);
+    lab.seconds(3);
+    assert_eq!(lab.service("shop/web").copies.len(), 2);
+}
+
+#[test]
 fn a_bad_image_pauses_and_a_person_resumes() {
     let mut lab = Lab::new(3);
     lab.bad.insert("web:2".into(), "image web:2 not found".into());
