@@ -57,7 +57,6 @@ pub async fn run(store: &Arc<dyn Store>, format: Format, now: Timestamp) -> Resu
         objects.iter().flat_map(|(object, status)| of_object(object, status)).collect();
     trouble.extend(brakes.iter().flat_map(of_brakes));
     trouble.extend(distrust(store).await?);
-    trouble.extend(of_hosts(&hosts));
     trouble.sort_by_key(|trouble| std::cmp::Reverse(trouble.since));
     let rows = host_rows(&hosts, &copies);
     if format != Format::Table {
@@ -178,20 +177,6 @@ async fn distrust(store: &Arc<dyn Store>) -> Result<Vec<Trouble>, Failure> {
             _ => None,
         })
         .collect())
-}
-
-fn of_hosts(hosts: &Hosts) -> Vec<Trouble> {
-    hosts
-        .accepted
-        .iter()
-        .filter(|(name, host)| !host.deleting && !hosts.alive.contains_key(*name))
-        .map(|(name, _)| Trouble {
-            since: Timestamp(0),
-            what: format!("Host {name}: gone"),
-            why: "its host controller does not renew its lease: is the machine up, and does it reach etcd?"
-                .to_owned(),
-        })
-        .collect()
 }
 
 fn host_rows(hosts: &Hosts, copies: &[snapshot::Copy]) -> Vec<HostRow> {
