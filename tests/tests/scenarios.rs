@@ -2,6 +2,8 @@
 //! it. Lines that begin with `>` are the plan; all others are what happens. `UPDATE_SCENARIOS=1` writes the
 //! plan anew: review the difference.
 
+#![allow(clippy::unwrap_used, reason = "a test may end where it finds something amiss")]
+
 #[path = "scenarios/cluster.rs"]
 mod cluster;
 #[path = "scenarios/script.rs"]
