@@ -21,6 +21,8 @@ use super::{NetworkDeps, inputs, report};
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// Wakes come in bursts, one for each device and rule of a container that starts.
 const SETTLE: Duration = Duration::from_millis(100);
+/// After a failure: what failed may itself have stirred devices and rules, and so woken us again.
+const REST: Duration = Duration::from_secs(1);
 /// At start the store gets this long; then the disk decides.
 const STORE_FIRST: Duration = Duration::from_secs(5);
 /// A plan that was done leaves nothing to do; what still differs after that many is for the next wake.
@@ -41,13 +43,15 @@ pub(super) async fn run(deps: NetworkDeps, writer: Writer, keep: Keep) {
         if events.is_none() {
             events = host.deps.engine.events().await.ok();
         }
-        let pause = if host.pass().await {
+        let good = host.pass().await;
+        let pause = if good {
             backoff.reset();
             LOOK_EVERY
         } else {
             backoff.next(host.deps.env.random())
         };
         host.wait(&mut wakes, &mut events, pause).await;
+        tokio::time::sleep(if good { SETTLE } else { REST }).await;
     }
 }
 
@@ -198,7 +202,6 @@ impl Host {
             () = tokio::time::sleep(pause) => "time",
         };
         tracing::debug!(why, "woken");
-        tokio::time::sleep(SETTLE).await;
     }
 }
 

@@ -24,7 +24,8 @@ pub(super) fn reports_of(plan: &HostPlan, failures: &Failures) -> BTreeMap<Netwo
     for (name, verdict) in &plan.verdicts {
         let failed = failures.of.get(name).or(failures.all.as_ref());
         let report = match (verdict, failed) {
-            (Verdict::Ready { .. }, _) if plan.engine_firewall_lost => {
+            // Also where the engine refuses a new network: that is the same trouble in its own words.
+            (Verdict::Ready { .. }, _) | (Verdict::Pending, Some(_)) if plan.engine_firewall_lost => {
                 NetworkReport::Failed { why: FIREWALL_LOST.to_owned() }
             }
             (Verdict::Ready { part }, _) => NetworkReport::Ready { subnet: *part },
