@@ -3,6 +3,8 @@
 //! The real engine: `EVENKEEL_TEST_ENGINE` is the path of its socket, or `EVENKEEL_LAB` the name of a lab
 //! that is up, whose first host is taken. Without either, only the engine in memory is asked.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;

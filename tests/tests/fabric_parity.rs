@@ -243,7 +243,7 @@ fn an_engine_on_the_old_tables_is_found() {
         let linux = LinuxFabric::new().unwrap();
         let found = linux.observe().await.unwrap().engine;
         assert_eq!((found.backend, found.present, found.jump), (Backend::Legacy, true, Jump::Fine));
-        let pairs = vec![pair("10.0.0.5", "10.88.0.0/16"), pair("10.88.0.0/15", "10.88.0.0/15")];
+        let pairs = [pair("10.0.0.5", "10.88.0.0/16"), pair("10.88.0.0/15", "10.88.0.0/15")];
         for wanted in [&pairs[..], &pairs[1..], &[]] {
             for chain in [Chain::Forward, Chain::Raw] {
                 linux.apply(&FabricAction::Accept { chain, pairs: wanted.to_vec() }).await.unwrap();

@@ -96,7 +96,8 @@ impl<'a> Keel<'a> {
         let endpoints =
             std::env::var("EVENKEEL_ENDPOINTS").unwrap_or_else(|_| "http://10.0.0.2:2379".to_owned());
         let config = EtcdConfig::new(endpoints.split(',').map(str::to_owned).collect::<Vec<_>>());
-        let store = runtime.block_on(async { EtcdStore::new(&config) }).unwrap_or_else(|error| panic!("{error}"));
+        let store =
+            runtime.block_on(async { EtcdStore::new(&config) }).unwrap_or_else(|error| panic!("{error}"));
         Self { lab, runtime, store: Arc::new(store) }
     }
 
