@@ -74,7 +74,12 @@ fn each_reaches_each(lab: &Lab) {
     let urls: Vec<&str> = urls.iter().map(String::as_str).collect();
     for (host, copy) in &copies {
         let own = copy.address("lan");
-        let answers = lab.within(host, &copy.name, &[&["python3", "-c", ASK], urls.as_slice()].concat()).ok();
+        // Without a check a copy counts as ready when it runs, and its program may take a moment to listen.
+        let answers = eventually(15, "all answer", || {
+            let answers =
+                lab.within(host, &copy.name, &[&["python3", "-c", ASK], urls.as_slice()].concat()).result()?;
+            if answers.contains("failed:") { Err(answers) } else { Ok(answers) }
+        });
         assert_eq!(answers.lines().count(), urls.len(), "{}: {answers}", copy.name);
         for answer in answers.lines() {
             // "URL VERSION HOSTNAME CLIENT": each comes under its own address.
