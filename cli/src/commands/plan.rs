@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::Args;
 use evenkeel_api::change;
+use evenkeel_api::key::Key;
 use evenkeel_api::meta::ObjectRef;
 use evenkeel_api::name::{HostName, InstanceId, Namespace, NetworkName, ServiceId};
 use evenkeel_api::record::{
@@ -84,7 +85,8 @@ pub async fn print(store: &Arc<dyn Store>, steps: &[Step], format: Format) -> Re
         .await
         .map_err(|_| Failure::timed_out("etcd did not answer in time"))?;
     let before = service::world(&mirror);
-    let mut rehearsal = Rehearsal::new(before.clone());
+    let revision = store.get(&Key::Cluster).await?.1.revision;
+    let mut rehearsal = Rehearsal::new(before.clone(), revision);
     for step in steps.iter().filter(|step| step.effect != Effect::Unchanged) {
         rehearsal.put(&step.found.document);
     }
@@ -164,10 +166,9 @@ struct Rehearsal {
 const TURNS: usize = 10_000;
 
 impl Rehearsal {
-    fn new(mut world: World) -> Self {
+    fn new(mut world: World, revision: i64) -> Self {
         world.wall = SystemClock.now();
         let ledger = Ledger::of(&world);
-        let revision = i64::MAX / 2;
         Self {
             model: Model { world, memory: Memory::new(), ledger, now: Duration::ZERO, revision },
             acts: Vec::new(),
