@@ -1,6 +1,6 @@
 //! Tables for people, JSON and YAML for programs.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 
 use clap::ValueEnum;
 use comfy_table::Table;
@@ -8,6 +8,23 @@ use evenkeel_api::record::Timestamp;
 use serde::Serialize;
 
 use crate::failure::Failure;
+
+/// Prints a line. A reader that has seen enough, as `head` has, ends the command without a word: that is
+/// no failure of anybody.
+macro_rules! say {
+    () => { $crate::output::line(format_args!("")) };
+    ($($arg:tt)*) => { $crate::output::line(format_args!($($arg)*)) };
+}
+pub(crate) use say;
+
+/// See [`say`].
+pub fn line(text: std::fmt::Arguments<'_>) {
+    let mut out = std::io::stdout().lock();
+    if let Err(error) = writeln!(out, "{text}") {
+        let code = if error.kind() == std::io::ErrorKind::BrokenPipe { 0 } else { 1 };
+        std::process::exit(code);
+    }
+}
 
 /// How a command prints what it found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -30,14 +47,14 @@ pub fn structured<T: Serialize>(format: Format, value: &T) -> Result<(), Failure
         Format::Yaml => serde_saphyr::to_string(value).map_err(Failure::new)?,
         Format::Table | Format::Json => serde_json::to_string_pretty(value).map_err(Failure::new)?,
     };
-    println!("{}", text.trim_end());
+    say!("{}", text.trim_end());
     Ok(())
 }
 
 /// Print rows under `header`, or `nothing` where there are none.
 pub fn table(header: &[&str], rows: Vec<Vec<String>>, nothing: &str) {
     if rows.is_empty() {
-        println!("{nothing}");
+        say!("{nothing}");
         return;
     }
     let mut table = Table::new();
@@ -50,7 +67,7 @@ pub fn table(header: &[&str], rows: Vec<Vec<String>>, nothing: &str) {
         column.set_padding((0, 2));
     }
     for line in table.to_string().lines() {
-        println!("{}", line.trim_end());
+        say!("{}", line.trim_end());
     }
 }
 

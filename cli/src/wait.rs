@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use crate::failure::Failure;
 use crate::output;
+use crate::output::say;
 
 /// How far one object is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -197,7 +198,7 @@ impl Shown {
         }
         self.last.insert(object.clone(), progress.clone());
         let Some((all, bars)) = &mut self.bars else {
-            println!("{object}: {}", progress.text());
+            say!("{object}: {}", progress.text());
             return;
         };
         let bar = bars.entry(object.clone()).or_insert_with(|| {

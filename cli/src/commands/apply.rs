@@ -13,7 +13,7 @@ use evenkeel_runtime::store::{Store, TxnBuilder};
 use super::plan;
 use crate::documents::{self, FromFile};
 use crate::failure::Failure;
-use crate::output::Format;
+use crate::output::{Format, say};
 use crate::wait;
 
 /// What to apply.
@@ -81,7 +81,7 @@ impl Apply {
                 Effect::Changed => "changed",
                 Effect::Unchanged => "unchanged",
             };
-            println!("{} {word}", step.found.document.object);
+            say!("{} {word}", step.found.document.object);
         }
         if !self.wait {
             return Ok(());

@@ -13,7 +13,7 @@ use evenkeel_runtime::store::{Store, TxnBuilder};
 use super::delete::confirmed;
 use super::{describe, get};
 use crate::failure::Failure;
-use crate::output::Format;
+use crate::output::{Format, say};
 use crate::snapshot;
 
 /// What about the brake.
@@ -45,15 +45,15 @@ impl Brake {
         match (&self.verb, state) {
             (Verb::Status, state) if format != Format::Table => crate::output::structured(format, &state),
             (Verb::Status, None) => {
-                println!("no brake is on");
+                say!("no brake is on");
                 Ok(())
             }
             (Verb::Status, Some(state)) => {
                 for host in state.held.keys() {
-                    println!("host {host} is gone; its copies are not replaced");
+                    say!("host {host} is gone; its copies are not replaced");
                 }
                 for object in &state.deletions {
-                    println!("{object} vanished; what it brought is kept");
+                    say!("{object} vanished; what it brought is kept");
                 }
                 Ok(())
             }
@@ -75,7 +75,7 @@ async fn release_deletions(store: &Arc<dyn Store>, state: &BrakeState) -> Result
     let objects: Vec<ObjectRef> = state.deletions.iter().cloned().collect();
     let value = serde_json::to_vec(&confirmed(&objects)).map_err(Failure::new)?;
     store.commit(&TxnBuilder::new().put(&Key::Confirmed, value).build()?).await?;
-    println!("released: what {} documents brought is taken down", objects.len());
+    say!("released: what {} documents brought is taken down", objects.len());
     Ok(())
 }
 
@@ -99,7 +99,7 @@ async fn confirm_dead(store: &Arc<dyn Store>, hosts: BTreeMap<HostName, u64>) ->
         ));
     }
     for host in hosts.keys() {
-        println!("host {host} is confirmed dead: its copies are replaced");
+        say!("host {host} is confirmed dead: its copies are replaced");
     }
     Ok(())
 }

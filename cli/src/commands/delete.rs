@@ -11,6 +11,7 @@ use evenkeel_api::record::Confirmed;
 use evenkeel_runtime::store::{Store, TxnBuilder};
 
 use crate::failure::Failure;
+use crate::output::say;
 use crate::{documents, words};
 
 /// What to delete.
@@ -52,7 +53,7 @@ impl Delete {
                     txn = txn.if_unchanged(&key, kv.mod_revision).delete(&key);
                     gone.push(object);
                 }
-                None if self.ignore_missing => println!("{object} is not there"),
+                None if self.ignore_missing => say!("{object} is not there"),
                 None => return Err(Failure::new(format!("there is no {object}; nothing was deleted"))),
             }
         }
@@ -75,7 +76,7 @@ impl Delete {
             ));
         }
         for object in gone {
-            println!("{object} deleted");
+            say!("{object} deleted");
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ use evenkeel_runtime::store::Store;
 
 use super::{events, get};
 use crate::failure::Failure;
-use crate::output::{Format, age, structured, table};
+use crate::output::{Format, age, say, structured, table};
 use crate::snapshot;
 use crate::words;
 
@@ -53,10 +53,10 @@ impl Describe {
                 &serde_json::json!({"object": object, "document": document, "status": status, "events": events}),
             );
         }
-        println!("{object}");
+        say!("{object}");
         match &document {
-            Some(kv) => println!("document  revision {}", kv.mod_revision),
-            None => println!("document  deleted; what it brought is being taken down"),
+            Some(kv) => say!("document  revision {}", kv.mod_revision),
+            None => say!("document  deleted; what it brought is being taken down"),
         }
         if let Some(status) = &status {
             conditions(status, now);
@@ -67,7 +67,7 @@ impl Describe {
             ObjectRef::Host(name) => host(store, name).await?,
             ObjectRef::HealthCheck(_) => {}
         }
-        println!("\nevents");
+        say!("\nevents");
         let skip = events.len().saturating_sub(20);
         events::print(&events[skip..], format, now)
     }
@@ -75,9 +75,9 @@ impl Describe {
 
 fn conditions(status: &Status, now: Timestamp) {
     if let Some(accepted) = status.accepted_revision {
-        println!("accepted  revision {accepted}");
+        say!("accepted  revision {accepted}");
     }
-    println!();
+    say!();
     let rows = status.conditions.iter().map(|condition| {
         vec![
             format!("{:?}", condition.kind),
@@ -98,7 +98,7 @@ async fn service(store: &Arc<dyn Store>, id: &ServiceId) -> Result<(), Failure> 
     if let Some(found) = snapshot::get::<Rollout>(store, &Key::Rollout(id.clone())).await? {
         rollout(&found.value);
     }
-    println!("\ncopies");
+    say!("\ncopies");
     get::copies_table(&snapshot::copies(store, Some(id)).await?);
     let shards = snapshot::list::<Endpoints>(store, &prefix::endpoints_of(id)).await?;
     let rows = shards
@@ -115,7 +115,7 @@ async fn service(store: &Arc<dyn Store>, id: &ServiceId) -> Result<(), Failure> 
             ]
         })
         .collect();
-    println!("\nnames lead to");
+    say!("\nnames lead to");
     table(&["COPY", "HOST", "ADDRESSES", "STATE"], rows, "nothing");
     Ok(())
 }
@@ -128,9 +128,9 @@ pub fn rollout(rollout: &Rollout) {
         Phase::Rolling => format!("exchanging {} for {}", number(rollout.current), number(rollout.target)),
         Phase::Paused { why } => format!("paused: {why}"),
     };
-    println!("\nrollout   template {}, {phase}", number(rollout.target));
+    say!("\nrollout   template {}, {phase}", number(rollout.target));
     for (slot, host) in &rollout.homes {
-        println!("volumes   slot {slot} has its data on {host}");
+        say!("volumes   slot {slot} has its data on {host}");
     }
 }
 
@@ -150,7 +150,7 @@ async fn network(store: &Arc<dyn Store>, name: &NetworkName) -> Result<(), Failu
         };
         rows.push(vec![host.to_string(), found.value.subnet.to_string(), state]);
     }
-    println!("\nhosts' parts");
+    say!("\nhosts' parts");
     table(&["HOST", "SUBNET", "STATE"], rows, "none");
     Ok(())
 }
@@ -158,23 +158,20 @@ async fn network(store: &Arc<dyn Store>, name: &NetworkName) -> Result<(), Failu
 async fn host(store: &Arc<dyn Store>, name: &HostName) -> Result<(), Failure> {
     let hosts = snapshot::hosts(store).await?;
     match hosts.alive.get(name) {
-        Some(alive) => println!("\nalive     boot {}, incarnation {}", alive.boot_id, alive.incarnation),
-        None => println!("\nalive     no"),
+        Some(alive) => say!("\nalive     boot {}, incarnation {}", alive.boot_id, alive.incarnation),
+        None => say!("\nalive     no"),
     }
     if let Some(facts) = hosts.facts.get(name) {
         let addresses: Vec<String> =
             facts.addresses.iter().map(|address| format!("{}/{}", address.address, address.prefix)).collect();
-        println!(
-            "machine   {} {}, {} CPUs, {} bytes of memory",
-            facts.os, facts.arch, facts.cpus, facts.memory
-        );
-        println!("engine    Docker {}, evenkeel {}", facts.engine, facts.evenkeel);
-        println!("addresses {}", addresses.join(" "));
+        say!("machine   {} {}, {} CPUs, {} bytes of memory", facts.os, facts.arch, facts.cpus, facts.memory);
+        say!("engine    Docker {}, evenkeel {}", facts.engine, facts.evenkeel);
+        say!("addresses {}", addresses.join(" "));
         for volume in &facts.volumes {
-            println!("volume    {volume}");
+            say!("volume    {volume}");
         }
     }
-    println!("\ncopies");
+    say!("\ncopies");
     let mut copies = snapshot::copies(store, None).await?;
     copies.retain(|copy| copy.host == *name);
     get::copies_table(&copies);

@@ -11,7 +11,7 @@ use evenkeel_api::record::Status;
 use evenkeel_runtime::store::Store;
 
 use crate::failure::Failure;
-use crate::output::{Format, structured, table};
+use crate::output::{Format, say, structured, table};
 use crate::{snapshot, words};
 
 /// What to get.
@@ -134,7 +134,7 @@ async fn document(store: &Arc<dyn Store>, object: &ObjectRef, format: Format) ->
     let kv = kv.ok_or_else(|| Failure::new(format!("there is no {object}")))?;
     let text = String::from_utf8_lossy(&kv.value);
     if format != Format::Json {
-        println!("{}", text.trim_end());
+        say!("{}", text.trim_end());
         return Ok(());
     }
     let status: Option<Status> =

@@ -25,7 +25,7 @@ use serde::Serialize;
 use super::apply::{Effect, Step, steps};
 use crate::documents;
 use crate::failure::Failure;
-use crate::output::{Format, structured};
+use crate::output::{Format, say, structured};
 
 /// What to plan.
 #[derive(Debug, Args)]
@@ -105,26 +105,26 @@ pub async fn print(store: &Arc<dyn Store>, steps: &[Step], format: Format) -> Re
         say(outcome);
     }
     for id in others {
-        println!("Service {id} is also touched:");
+        say!("Service {id} is also touched:");
         acts.iter().filter(|act| act.copy.service == *id).for_each(say_act);
     }
     Ok(())
 }
 
 fn say(outcome: &Outcome) {
-    println!("{} {}", outcome.object, outcome.effect);
+    say!("{} {}", outcome.object, outcome.effect);
     for change in &outcome.changes {
-        println!("    {change}");
+        say!("    {change}");
     }
     outcome.copies.iter().for_each(say_act);
     if let Some(trouble) = &outcome.trouble {
-        println!("  ! {trouble}");
+        say!("  ! {trouble}");
     }
 }
 
 fn say_act(act: &Act) {
     let sign = if act.verb == "start" { '+' } else { '-' };
-    println!("  {sign} {} {} on {}: {}", act.verb, act.copy, act.host, act.cause);
+    say!("  {sign} {} {} on {}: {}", act.verb, act.copy, act.host, act.cause);
 }
 
 fn outcome(step: &Step, before: &World, after: &World, acts: &[Act]) -> Outcome {

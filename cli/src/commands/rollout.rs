@@ -12,7 +12,7 @@ use evenkeel_runtime::store::{Store, TxnBuilder};
 
 use super::{describe, get};
 use crate::failure::Failure;
-use crate::output::Format;
+use crate::output::{Format, say};
 use crate::{snapshot, wait, words};
 
 /// What about a rollout.
@@ -86,7 +86,7 @@ async fn status(store: &Arc<dyn Store>, id: &ServiceId, format: Format) -> Resul
         return crate::output::structured(format, &record);
     }
     describe::rollout(&record);
-    println!();
+    say!();
     get::copies_table(&snapshot::copies(store, Some(id)).await?);
     Ok(())
 }
@@ -99,7 +99,7 @@ async fn resume(store: &Arc<dyn Store>, id: &ServiceId) -> Result<(), Failure> {
     let pin = serde_json::to_vec(&Pin { resume: Some(target) }).map_err(Failure::new)?;
     let txn = TxnBuilder::new().put(&Key::Pin(id.clone()), pin).build()?;
     store.commit(&txn).await?;
-    println!(
+    say!(
         "Service {id}: the rollout of @{target} goes on; follow it with `evenkeel rollout status {id} --wait`"
     );
     Ok(())

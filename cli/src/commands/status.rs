@@ -11,7 +11,7 @@ use evenkeel_runtime::store::Store;
 use serde::Serialize;
 
 use crate::failure::Failure;
-use crate::output::{Format, age, structured, table};
+use crate::output::{Format, age, say, structured, table};
 use crate::snapshot::{self, Hosts};
 use crate::words;
 
@@ -69,14 +69,14 @@ pub async fn run(store: &Arc<dyn Store>, format: Format, now: Timestamp) -> Resu
 
 fn print(trouble: &[Trouble], hosts: &[HostRow], objects: &BTreeMap<ObjectRef, Status>, now: Timestamp) {
     if trouble.is_empty() {
-        println!("all is well\n");
+        say!("all is well\n");
     } else {
         let rows = trouble.iter().map(|t| {
             let since = if t.since.0 == 0 { "-".to_owned() } else { age(t.since, now) };
             vec![since, t.what.clone(), t.why.clone()]
         });
         table(&["SINCE", "WHAT IS WRONG", "WHY"], rows.collect(), "");
-        println!();
+        say!();
     }
     let dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
     let rows = hosts.iter().map(|host| {
@@ -91,7 +91,7 @@ fn print(trouble: &[Trouble], hosts: &[HostRow], objects: &BTreeMap<ObjectRef, S
         ]
     });
     table(&["HOST", "STATE", "ADDRESS", "ENGINE", "CPUS", "MEMORY", "COPIES"], rows.collect(), "no hosts");
-    println!();
+    say!();
     let of = |kind| objects.iter().filter(move |(object, _)| object.kind() == kind);
     let rows = of(Kind::Service).map(|(object, status)| {
         let copies = status.copies.unwrap_or_default();
@@ -104,7 +104,7 @@ fn print(trouble: &[Trouble], hosts: &[HostRow], objects: &BTreeMap<ObjectRef, S
         ]
     });
     table(&["SERVICE", "READY", "RUNNING", "UPDATED", "STATE"], rows.collect(), "no services");
-    println!();
+    say!();
     let rows = of(Kind::Network).map(|(object, status)| vec![object.path(), words::summary(status).0]);
     table(&["NETWORK", "STATE"], rows.collect(), "no networks");
 }

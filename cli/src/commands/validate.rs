@@ -7,6 +7,7 @@ use evenkeel_api::name::Namespace;
 
 use crate::documents;
 use crate::failure::Failure;
+use crate::output::say;
 
 /// What to validate.
 #[derive(Debug, Args)]
@@ -26,9 +27,9 @@ impl Validate {
     /// Some are bad; each is shown with its place.
     pub fn run(&self) -> Result<(), Failure> {
         for found in documents::read(&self.files, self.namespace.as_ref())? {
-            println!("{}: {} is valid", found.file, found.document.object);
+            say!("{}: {} is valid", found.file, found.document.object);
             for warning in &found.document.warnings {
-                println!("  warning: {warning}");
+                say!("  warning: {warning}");
             }
         }
         Ok(())
