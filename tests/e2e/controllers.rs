@@ -27,7 +27,7 @@ fn killed_controllers_touch_nothing_at_rest() {
         let alive = lab.alive();
         for controller in CONTROLLERS {
             for host in lab.hosts() {
-                lab.run(&["controllers", &host, "kill", controller]);
+                lab.kill(&host, controller);
             }
         }
         pause(Duration::from_secs(5));
@@ -73,7 +73,7 @@ fn rollouts_go_on_through_killed_controllers() {
                 pause(Duration::from_millis(100 + env.random() % 2000));
                 let hosts = lab.hosts();
                 let host = &hosts[(env.random() % hosts.len() as u64) as usize];
-                lab.run(&["controllers", host, "kill", controller]);
+                lab.kill(host, controller);
                 nothing_double(lab);
             }
         }

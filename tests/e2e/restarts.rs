@@ -80,7 +80,8 @@ impl Rival {
     fn new(lab: &Lab, host: &str, copy: &Container) -> Self {
         let engine = lab.engine(host);
         let gateway = lab.gateway("lan", host);
-        let address = gateway.trim_end_matches(".1").to_owned() + ".200";
+        let (part, _) = gateway.rsplit_once('.').unwrap_or_default();
+        let address = format!("{part}.200");
         let body = raw::like(copy, "lan", &address);
         let name = "e2e-rival".to_owned();
         let keeper = raw::run(&engine, &name, &body)

@@ -110,6 +110,13 @@ impl Lab {
         })
     }
 
+    /// SIGKILL to the worker that runs a controller; where it is just being started again, to the next one.
+    pub fn kill(&self, host: &str, controller: &str) {
+        super::eventually(10, &format!("a worker that runs {controller} on {host}"), || {
+            self.call(&["controllers", host, "kill", controller]).result()
+        });
+    }
+
     /// Which host's process leads a controller.
     pub fn leader(&self, controller: &str) -> String {
         super::eventually(15, &format!("a leader of {controller}"), || {
