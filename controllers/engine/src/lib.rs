@@ -6,11 +6,13 @@ pub mod docker;
 pub mod engine;
 pub mod fake;
 pub mod reference;
+pub mod turns;
 pub mod types;
 
 pub use docker::Docker;
 pub use engine::{Engine, EngineError, Events};
 pub use fake::FakeEngine;
+pub use turns::Turns;
 pub use types::{
     Deadlines, EXEC_OUTPUT, EngineEvent, EngineInfo, ExecOutput, Image, Network, NetworkCreate,
     NetworkSubnet, RegistryAuth, Volume,

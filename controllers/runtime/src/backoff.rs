@@ -2,24 +2,29 @@
 
 use std::time::Duration;
 
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+
 /// How long to wait before the next try. Doubles from `min` to `max`; [`Backoff::reset`] after a success.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Backoff {
+    steps: ExponentialBuilder,
+    next: ExponentialBackoff,
     min: Duration,
     max: Duration,
-    next: Duration,
 }
 
 impl Backoff {
     /// From `min`, which must not be zero to have any effect, to `max`.
     pub fn new(min: Duration, max: Duration) -> Self {
-        Self { min, max: max.max(min), next: min }
+        let max = max.max(min);
+        // The library's own jitter is left off: chance comes from outside, so that a run can be repeated.
+        let steps = ExponentialBuilder::new().with_min_delay(min).with_max_delay(max).without_max_times();
+        Self { steps, next: steps.build(), min, max }
     }
 
     /// The next wait: between half of the present step and all of it, as `random` says.
     pub fn next(&mut self, random: u64) -> Duration {
-        let step = self.next;
-        self.next = step.saturating_mul(2).min(self.max);
+        let step = self.next.next().unwrap_or(self.max).clamp(self.min, self.max);
         let half = step / 2;
         let nanos = u64::try_from(half.as_nanos()).unwrap_or(u64::MAX - 1);
         step - half + Duration::from_nanos(random % (nanos + 1))
@@ -27,7 +32,7 @@ impl Backoff {
 
     /// Start over.
     pub fn reset(&mut self) {
-        self.next = self.min;
+        self.next = self.steps.build();
     }
 }
 

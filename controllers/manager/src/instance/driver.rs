@@ -9,12 +9,13 @@ use evenkeel_api::key::Controller;
 use evenkeel_api::meta::ObjectRef;
 use evenkeel_api::name::InstanceId;
 use evenkeel_api::record::InstanceState;
+use evenkeel_engine::Turns;
 use evenkeel_plan::instance::book::Book;
 use evenkeel_plan::instance::container::{Container, ContainerState};
 use evenkeel_plan::instance::policy::HostPolicy;
 use evenkeel_runtime::disk::StateFile;
 use evenkeel_runtime::writer::{NewEvent, Trust, Writer};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::exec::Running;
@@ -89,7 +90,7 @@ impl Driver {
         tasks.spawn(exec::serve(listener, deps.engine.clone(), running.clone()));
         let (engine, host) = (deps.engine.clone(), deps.host.clone());
         Ok(Self {
-            executor: Executor { engine, writer, host, permits: Arc::new(Semaphore::new(AT_ONCE)) },
+            executor: Executor { engine, writer, host, turns: Turns::new(AT_ONCE) },
             resolvers: ResolverFiles::new(&deps.state_dir),
             policy: files::policy(&deps.policy),
             book: saved.book,

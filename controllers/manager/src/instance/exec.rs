@@ -9,11 +9,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use evenkeel_api::name::InstanceId;
-use evenkeel_engine::{Engine, EngineError};
+use evenkeel_engine::{Engine, EngineError, Turns};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
 
 /// Which containers run, by instance.
 pub(super) type Running = Arc<Mutex<BTreeMap<InstanceId, String>>>;
@@ -53,18 +52,18 @@ pub(super) fn listen(path: &Path) -> std::io::Result<UnixListener> {
 }
 
 pub(super) async fn serve(listener: UnixListener, engine: Arc<dyn Engine>, running: Running) {
-    let permits = Arc::new(Semaphore::new(AT_ONCE));
+    let turns = Turns::new(AT_ONCE);
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             // Out of file descriptors: they come back.
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
-        tokio::spawn(talk(stream, engine.clone(), running.clone(), permits.clone()));
+        tokio::spawn(talk(stream, engine.clone(), running.clone(), turns.clone()));
     }
 }
 
-async fn talk(stream: UnixStream, engine: Arc<dyn Engine>, running: Running, permits: Arc<Semaphore>) {
+async fn talk(stream: UnixStream, engine: Arc<dyn Engine>, running: Running, turns: Turns) {
     let (read, mut write) = stream.into_split();
     let mut read = BufReader::new(read);
     loop {
@@ -74,7 +73,7 @@ async fn talk(stream: UnixStream, engine: Arc<dyn Engine>, running: Running, per
             _ => return,
         }
         let answer = match serde_json::from_str(&line) {
-            Ok(ask) => answer(ask, &*engine, &running, &permits).await,
+            Ok(ask) => answer(ask, &*engine, &running, &turns).await,
             Err(error) => Answer::Not { error: format!("not understood: {error}"), away: true },
         };
         let Ok(mut text) = serde_json::to_vec(&answer) else { return };
@@ -85,16 +84,13 @@ async fn talk(stream: UnixStream, engine: Arc<dyn Engine>, running: Running, per
     }
 }
 
-async fn answer(ask: Ask, engine: &dyn Engine, running: &Running, permits: &Semaphore) -> Answer {
+async fn answer(ask: Ask, engine: &dyn Engine, running: &Running, turns: &Turns) -> Answer {
     let container = running.lock().unwrap_or_else(PoisonError::into_inner).get(&ask.instance).cloned();
     let Some(container) = container else {
         return Answer::Not { error: format!("{} does not run", ask.instance), away: true };
     };
     let timeout = Duration::from_millis(ask.timeout_ms);
-    let work = async {
-        let _permit = permits.acquire().await;
-        engine.exec(&container, &ask.command, timeout).await
-    };
+    let work = turns.run(engine.exec(&container, &ask.command, timeout));
     match tokio::time::timeout(timeout, work).await {
         Ok(Ok(done)) => Answer::Done { code: done.code, output: done.output },
         Ok(Err(EngineError::Timeout(_))) | Err(_) => {

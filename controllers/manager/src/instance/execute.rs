@@ -7,12 +7,11 @@ use std::time::Duration;
 
 use evenkeel_api::key::Key;
 use evenkeel_api::name::{HostName, InstanceId};
-use evenkeel_engine::{Engine, EngineError, EngineEvent, Image};
+use evenkeel_engine::{Engine, EngineError, EngineEvent, Image, Turns};
 use evenkeel_plan::instance::container::{Container, ContainerSpec, ContainerState, NetworkChoice};
 use evenkeel_plan::instance::decide::Action;
 use evenkeel_runtime::store::TxnBuilder;
 use evenkeel_runtime::writer::{Outcome as Written, Writer};
-use tokio::sync::Semaphore;
 
 /// What tasks tell the driver.
 pub(super) enum Message {
@@ -51,7 +50,7 @@ pub(super) struct Executor {
     pub writer: Writer,
     pub host: HostName,
     /// Makings, starts and removals at a time: more of them only wait for each other in the engine.
-    pub permits: Arc<Semaphore>,
+    pub turns: Turns,
 }
 
 /// That something may be stopped or removed, to be confirmed by the store first.
@@ -104,31 +103,29 @@ impl Executor {
         let at = || container.map(|one| one.id.as_str()).ok_or(EngineError::NotFound("container".to_owned()));
         match action {
             Action::Create { spec, volumes } => {
-                let _permit = self.permits.acquire().await;
-                for (name, labels) in &volumes {
-                    self.engine.create_volume(name, labels).await?;
-                }
-                let id = self.engine.create(&spec).await?;
+                let create = async {
+                    for (name, labels) in &volumes {
+                        self.engine.create_volume(name, labels).await?;
+                    }
+                    self.engine.create(&spec).await
+                };
+                let id = self.turns.run(create).await?;
                 Ok(saw(Some(just_made(id, &spec))))
             }
-            Action::Start => {
-                let _permit = self.permits.acquire().await;
-                match self.engine.start(at()?).await {
-                    Err(EngineError::AddressTaken(_)) => self.who_has_them(container).await,
-                    other => {
-                        other?;
-                        Ok(saw(self.engine.inspect(at()?).await?))
-                    }
+            Action::Start => match self.turns.run(self.engine.start(at()?)).await {
+                Err(EngineError::AddressTaken(_)) => self.who_has_them(container).await,
+                other => {
+                    other?;
+                    Ok(saw(self.engine.inspect(at()?).await?))
                 }
-            }
-            // Not under a permit: graces are long, and others must not wait for them.
+            },
+            // Takes no turn: graces are long, and others must not wait for them.
             Action::Stop { grace } => {
                 self.engine.stop(at()?, grace.0).await?;
                 Ok(saw(self.engine.inspect(at()?).await?))
             }
             Action::Remove => {
-                let _permit = self.permits.acquire().await;
-                self.engine.remove(at()?).await?;
+                self.turns.run(self.engine.remove(at()?)).await?;
                 Ok(Outcome::Saw(None))
             }
             Action::Update(limits) => {
