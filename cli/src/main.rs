@@ -15,6 +15,7 @@ mod failure;
 mod output;
 mod parent;
 mod snapshot;
+mod steps;
 mod wait;
 mod words;
 mod worker;

@@ -11,9 +11,10 @@ use evenkeel_api::quantity::Span;
 use evenkeel_runtime::store::{Store, TxnBuilder};
 
 use super::plan;
-use crate::documents::{self, FromFile};
+use crate::documents;
 use crate::failure::Failure;
 use crate::output::{Format, say};
+use crate::steps::{Effect, Step, steps};
 use crate::wait;
 
 /// What to apply.
@@ -34,28 +35,6 @@ pub struct Apply {
     /// Say what would happen, and change nothing
     #[arg(long, conflicts_with = "wait")]
     dry_run: bool,
-}
-
-/// What applying one document does.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Effect {
-    /// There is no such document yet.
-    Created,
-    /// It differs from the stored one.
-    Changed,
-    /// It is the stored one.
-    Unchanged,
-}
-
-/// One document beside the stored one.
-#[derive(Debug, Clone)]
-pub struct Step {
-    /// The document.
-    pub found: FromFile,
-    /// What applying it does.
-    pub effect: Effect,
-    /// The revision of the stored document; 0: there is none.
-    pub revision: i64,
 }
 
 impl Apply {
@@ -95,24 +74,6 @@ impl Apply {
             .collect();
         wait::until(store, &objects, self.timeout.0).await
     }
-}
-
-/// Every document beside the stored one.
-///
-/// # Errors
-/// The store does not answer.
-pub async fn steps(store: &Arc<dyn Store>, documents: Vec<FromFile>) -> Result<Vec<Step>, Failure> {
-    let mut steps = Vec::new();
-    for found in documents {
-        let (kv, _) = store.get(&Key::Document(found.document.object.clone())).await?;
-        let (effect, revision) = match kv {
-            None => (Effect::Created, 0),
-            Some(kv) if kv.value == found.document.source.as_bytes() => (Effect::Unchanged, kv.mod_revision),
-            Some(kv) => (Effect::Changed, kv.mod_revision),
-        };
-        steps.push(Step { found, effect, revision });
-    }
-    Ok(steps)
 }
 
 /// Puts what differs, all or nothing; gives the revision at which the set holds.

@@ -22,10 +22,10 @@ use evenkeel_runtime::mirror::Mirror;
 use evenkeel_runtime::store::Store;
 use serde::Serialize;
 
-use super::apply::{Effect, Step, steps};
 use crate::documents;
 use crate::failure::Failure;
 use crate::output::{Format, say, structured};
+use crate::steps::{Effect, Step, steps};
 
 /// What to plan.
 #[derive(Debug, Args)]
