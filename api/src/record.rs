@@ -324,6 +324,9 @@ pub struct Alive {
     pub incarnation: u64,
 }
 
+/// How long after its last heartbeat a host's `alive` is gone, at the earliest: the time of its lease.
+pub const ALIVE_TTL: std::time::Duration = std::time::Duration::from_secs(2);
+
 /// `facts/<h>`: what a machine is and has.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use evenkeel_api::key::{Controller, Key};
 use evenkeel_api::name::HostName;
+use evenkeel_api::record::ALIVE_TTL;
 use evenkeel_engine::Engine;
 use evenkeel_runtime::disk::{DiskError, Siblings};
 use evenkeel_runtime::env::Env;
@@ -73,7 +74,7 @@ impl HostSettings {
             address,
             boot_id,
             version,
-            lease_ttl: Duration::from_secs(2),
+            lease_ttl: ALIVE_TTL,
             renew_every: Duration::from_millis(700),
             observe_every: Duration::from_secs(15),
         }

@@ -245,7 +245,7 @@ async fn a_lost_host_is_replaced_and_a_stalled_store_evicts_nobody() {
     assert_eq!(lab.instances().await, before);
 
     lab.kill("h4").await;
-    lab.seconds(3.0).await;
+    lab.seconds(1.0).await;
     assert_eq!(lab.instances().await, before, "not before its time");
     lab.seconds(4.0).await;
     let after = lab.instances().await;

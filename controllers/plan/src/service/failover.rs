@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use evenkeel_api::name::HostName;
 use evenkeel_api::quantity::Span;
-use evenkeel_api::record::{BrakeState, Desired};
+use evenkeel_api::record::{ALIVE_TTL, BrakeState, Desired};
 
 use super::memory::{HostMemory, Memory};
 use super::world::World;
@@ -55,7 +55,9 @@ pub(crate) fn presence(
     let Some(since) = memory.hosts.get(host).and_then(|measured| measured.absent_since) else {
         return (Presence::Absent, Some(SUSPICION));
     };
-    let due = since + if dead { SUSPICION } else { SUSPICION.max(lost_after.0) };
+    // `lost_after` counts from the last heartbeat, which was at least a lease's time before we missed it.
+    let patience = if dead { SUSPICION } else { SUSPICION.max(lost_after.0.saturating_sub(ALIVE_TTL)) };
+    let due = since + patience;
     if now < due { (Presence::Absent, Some(due - now)) } else { (Presence::Lost, None) }
 }
 

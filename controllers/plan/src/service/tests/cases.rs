@@ -201,10 +201,10 @@ fn suspicion_needs_answers_without_a_pause() {
     lab.put("shop/web", spec("web:1", 3));
     lab.seconds(1);
     lab.host_gone("h2");
-    lab.seconds(3);
+    lab.seconds(1);
     // Our own reads are not answered for a moment: the count begins again.
     lab.model.memory.observe(&lab.model.world, lab.model.now, false);
-    lab.seconds(3);
+    lab.seconds(1);
     assert!(lab.running("shop/web").iter().any(|copy| copy.ends_with("@h2")));
     lab.seconds(2);
     assert!(!lab.running("shop/web").iter().any(|copy| copy.ends_with("@h2")));
