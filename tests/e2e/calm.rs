@@ -74,7 +74,7 @@ struct Use {
 impl Use {
     fn of(lab: &Lab, host: &str) -> Self {
         let mut all = Self::default();
-        for pid in lab.exec(host, &["pgrep", "-f", "^evenkeel controller"]).ok().lines() {
+        for pid in lab.exec(host, &["pgrep", "-f", "evenkeel controller"]).ok().lines() {
             let read = |file: &str| lab.exec(host, &["cat", &format!("/proc/{pid}/{file}")]).out;
             let sizes = read("smaps_rollup");
             let size = |name: &str| -> u64 {

@@ -44,16 +44,14 @@ fn apply_waits_and_its_exit_code_tells() {
 
         let bad = apply(lab, &[], &all.replace("replicas", "replica"));
         assert_eq!(bad.code, 1, "{bad:?}");
-        assert!(bad.err.contains("replicas") && bad.err.contains("line"), "{}", bad.err);
+        assert!(bad.err.contains("replicas") && bad.err.contains("standard input:"), "{}", bad.err);
 
         let paused = apply(lab, &["--wait", "--timeout", "60s"], &web("bad", ""));
         assert_eq!(paused.code, 3, "{paused:?}");
         apply(lab, &["--wait", "--timeout", "90s"], &web("2", "")).ok();
-        let late = apply(
-            lab,
-            &["--wait", "--timeout", "3s"],
-            &web("2", ", placement: {constraints: [\"node.labels.x == y\"]}"),
-        );
+        let crowded =
+            web("2", ", placement: {max_replicas_per_node: 1}").replace("replicas: 3", "replicas: 4");
+        let late = apply(lab, &["--wait", "--timeout", "3s"], &crowded);
         assert_eq!(late.code, 4, "{late:?}");
     });
 }

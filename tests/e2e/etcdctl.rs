@@ -76,8 +76,9 @@ fn each_reaches_each(lab: &Lab) {
         let own = copy.address("lan");
         // Without a check a copy counts as ready when it runs, and its program may take a moment to listen.
         let answers = eventually(15, "all answer", || {
-            let answers =
-                lab.within(host, &copy.name, &[&["python3", "-c", ASK], urls.as_slice()].concat()).result()?;
+            let answers = lab
+                .within(host, &copy.name, &[&["python3", "-c", ASK], urls.as_slice()].concat())
+                .result()?;
             if answers.contains("failed:") { Err(answers) } else { Ok(answers) }
         });
         assert_eq!(answers.lines().count(), urls.len(), "{}: {answers}", copy.name);
