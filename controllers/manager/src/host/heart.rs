@@ -78,10 +78,15 @@ impl Heart {
     /// Beat until the name is lost to another machine.
     pub async fn run(mut self) -> Error {
         let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_millis(300));
+        // Said once at either end of an outage: in between it would be said several times a second.
+        let mut missed = false;
         loop {
             let pause = match self.beat().await {
                 Ok(Beat::Stands) => {
                     backoff.reset();
+                    if std::mem::take(&mut missed) {
+                        tracing::info!("the lease is kept again");
+                    }
                     self.held = None;
                     self.settings.renew_every
                 }
@@ -98,7 +103,12 @@ impl Heart {
                 Err(error) => {
                     // Only an unbroken row of answers says that another machine keeps the name alive.
                     self.held = None;
-                    tracing::warn!(error = &error as &dyn std::error::Error, "the lease could not be kept");
+                    if !std::mem::replace(&mut missed, true) {
+                        tracing::warn!(
+                            error = &error as &dyn std::error::Error,
+                            "the lease could not be kept"
+                        );
+                    }
                     backoff.next(self.env.random())
                 }
             };
