@@ -76,6 +76,11 @@ pub fn is_lively() -> bool {
     std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none()
 }
 
+/// Bytes in GiB, to one digit: `23.5G`.
+pub fn gib(bytes: u64) -> String {
+    format!("{:.1}G", bytes as f64 / f64::from(1 << 30))
+}
+
 /// How long ago, in one or two units: `3m12s`.
 pub fn age(since: Timestamp, now: Timestamp) -> String {
     let seconds = (now.0 - since.0).max(0) / 1000;

@@ -102,6 +102,8 @@ pub struct Copy {
     pub id: InstanceId,
     /// Where.
     pub host: HostName,
+    /// Whether that host is there.
+    pub host_alive: bool,
     /// What is wanted.
     pub instance: Instance,
     /// What became of it, once its host has said.
@@ -118,6 +120,7 @@ pub async fn copies(store: &Arc<dyn Store>, service: Option<&ServiceId>) -> Resu
     let instances: BTreeMap<Key, Found<Instance>> = list(store, &prefix::instances()).await?;
     let mut observed: BTreeMap<Key, Found<Observed>> = list(store, &prefix::observed()).await?;
     let mut health: BTreeMap<Key, Found<Health>> = list(store, &prefix::health()).await?;
+    let alive: BTreeMap<Key, Found<Alive>> = list(store, &prefix::alive()).await?;
     let mut copies: Vec<Copy> = instances
         .into_iter()
         .filter_map(|(key, found)| {
@@ -127,7 +130,8 @@ pub async fn copies(store: &Arc<dyn Store>, service: Option<&ServiceId>) -> Resu
             }
             let observed = observed.remove(&Key::Observed(host.clone(), id.clone())).map(|found| found.value);
             let health = health.remove(&Key::Health(host.clone(), id.clone())).map(|found| found.value);
-            Some(Copy { id, host, instance: found.value, observed, health })
+            let host_alive = alive.contains_key(&Key::Alive(host.clone()));
+            Some(Copy { id, host, host_alive, instance: found.value, observed, health })
         })
         .collect();
     copies.sort_by(|a, b| {

@@ -1,7 +1,7 @@
 //! How records are said to people, the same in every command.
 
 use evenkeel_api::meta::{Kind, ObjectRef};
-use evenkeel_api::name::{Namespace, ObjectName};
+use evenkeel_api::name::{InstanceId, Namespace, ObjectName};
 use evenkeel_api::record::{ConditionType, Desired, InstanceState, Status, Verdict};
 
 use crate::failure::Failure;
@@ -9,6 +9,9 @@ use crate::snapshot::Copy;
 
 /// What a copy is doing, in a few words.
 pub fn state(copy: &Copy) -> String {
+    if !copy.host_alive && copy.instance.desired != Desired::Lost {
+        return format!("unknown: {} is gone", copy.host);
+    }
     let Some(observed) = &copy.observed else { return "assigned".to_owned() };
     let state = match &observed.state {
         InstanceState::Waiting { why } => format!("waiting: {why}"),
@@ -31,6 +34,9 @@ pub fn state(copy: &Copy) -> String {
 
 /// What the checks of a copy say, in a few words.
 pub fn health(copy: &Copy) -> String {
+    if !copy.host_alive {
+        return "-".to_owned();
+    }
     let Some(health) = &copy.health else {
         return match copy.observed.as_ref().and_then(|observed| observed.engine_health) {
             Some(verdict) => self::verdict(verdict).to_owned(),
@@ -84,7 +90,7 @@ const KINDS: [(Kind, &[&str]); 4] = [
 pub fn kind(word: &str) -> Result<Kind, Failure> {
     let lower = word.to_ascii_lowercase();
     KINDS.iter().find(|(_, words)| words.contains(&lower.as_str())).map(|(kind, _)| *kind).ok_or_else(|| {
-        Failure::new(format!("no kind is called {word:?}: service, network, healthcheck or host"))
+        Failure::new(format!("no kind is called {word:?}: there are service, network, healthcheck and host"))
     })
 }
 
@@ -98,7 +104,7 @@ pub fn object(kind: Kind, name: &str, namespace: Option<&Namespace>) -> Result<O
     }
     let name: ObjectName = name.parse().map_err(Failure::new)?;
     let namespace = namespace.ok_or_else(|| {
-        Failure::new(format!("which namespace? write NAMESPACE/{name}, or give --namespace"))
+        Failure::new(format!("in which namespace? write NAMESPACE/{name}, or give --namespace"))
     })?;
     ObjectRef::from_path(kind, &format!("{namespace}/{name}")).map_err(Failure::new)
 }
@@ -115,7 +121,20 @@ pub fn target(words: &[String], namespace: Option<&Namespace>) -> Result<ObjectR
             }
             _ => object(Kind::Service, name, None),
         },
-        [name] => object(Kind::Service, name, namespace),
+        [word] if kind(word).is_ok() && namespace.is_none() => {
+            Err(Failure::new(format!("which {word}? name one: {word} NAME")))
+        }
+        [name] => match (name.parse::<InstanceId>(), namespace) {
+            (Ok(id), _) => Err(Failure::new(format!(
+                "{id} is a copy: `evenkeel describe {}` tells of all copies of its service",
+                id.service
+            ))),
+            (Err(_), None) => Err(Failure::new(format!(
+                "which {name}? for a service write NAMESPACE/{name}, or give --namespace; for another object \
+                 its kind too: host {name}"
+            ))),
+            (Err(_), Some(_)) => object(Kind::Service, name, namespace),
+        },
         [kind_word, name] => object(kind(kind_word)?, name, namespace),
         _ => Err(Failure::new("name one object: SERVICE, NAMESPACE/SERVICE, or KIND NAME")),
     }
@@ -139,6 +158,14 @@ mod tests {
             let words: Vec<String> = words.into_iter().map(str::to_owned).collect();
             assert_eq!(target(&words, namespace).unwrap().to_string(), expected);
         }
-        assert!(target(&["web".to_owned()], None).unwrap_err().message.contains("which namespace"));
+        for (word, hint) in [
+            ("web", "NAMESPACE/web"),
+            ("lan", "host lan"),
+            ("host", "host NAME"),
+            ("shop.web.1.n", "evenkeel describe shop/web"),
+        ] {
+            let said = target(&[word.to_owned()], None).unwrap_err().message;
+            assert!(said.contains(hint), "{said}");
+        }
     }
 }

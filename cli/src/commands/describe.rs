@@ -6,12 +6,12 @@ use clap::Args;
 use evenkeel_api::key::{Key, prefix};
 use evenkeel_api::meta::ObjectRef;
 use evenkeel_api::name::{HostName, Namespace, NetworkName, ServiceId};
-use evenkeel_api::record::{Endpoints, NetworkReport, Phase, Rollout, Status, Subnet, Timestamp};
+use evenkeel_api::record::{Alive, Endpoints, NetworkReport, Phase, Rollout, Status, Subnet, Timestamp};
 use evenkeel_runtime::store::Store;
 
 use super::{events, get};
 use crate::failure::Failure;
-use crate::output::{Format, age, say, structured, table};
+use crate::output::{Format, age, gib, say, structured, table};
 use crate::snapshot;
 use crate::words;
 
@@ -56,7 +56,7 @@ impl Describe {
         say!("{object}");
         match &document {
             Some(kv) => say!("document  revision {}", kv.mod_revision),
-            None => say!("document  deleted; what it brought is being taken down"),
+            None => say!("document  deleted"),
         }
         if let Some(status) = &status {
             conditions(status, now);
@@ -96,11 +96,13 @@ fn conditions(status: &Status, now: Timestamp) {
 
 async fn service(store: &Arc<dyn Store>, id: &ServiceId) -> Result<(), Failure> {
     if let Some(found) = snapshot::get::<Rollout>(store, &Key::Rollout(id.clone())).await? {
+        say!();
         rollout(&found.value);
     }
     say!("\ncopies");
     get::copies_table(&snapshot::copies(store, Some(id)).await?);
     let shards = snapshot::list::<Endpoints>(store, &prefix::endpoints_of(id)).await?;
+    let alive = snapshot::list::<Alive>(store, &prefix::alive()).await?;
     let rows = shards
         .values()
         .flat_map(|shard| &shard.value.endpoints)
@@ -111,7 +113,11 @@ async fn service(store: &Arc<dyn Store>, id: &ServiceId) -> Result<(), Failure> 
                 endpoint.id.to_string(),
                 endpoint.host.to_string(),
                 addresses.join(" "),
-                if endpoint.ready { "ready" } else { "not ready" }.to_owned(),
+                match (alive.contains_key(&Key::Alive(endpoint.host.clone())), endpoint.ready) {
+                    (false, _) => format!("{} is gone", endpoint.host),
+                    (true, true) => "ready".to_owned(),
+                    (true, false) => "not ready".to_owned(),
+                },
             ]
         })
         .collect();
@@ -128,7 +134,7 @@ pub fn rollout(rollout: &Rollout) {
         Phase::Rolling => format!("exchanging {} for {}", number(rollout.current), number(rollout.target)),
         Phase::Paused { why } => format!("paused: {why}"),
     };
-    say!("\nrollout   template {}, {phase}", number(rollout.target));
+    say!("rollout   template {}, {phase}", number(rollout.target));
     for (slot, host) in &rollout.homes {
         say!("volumes   slot {slot} has its data on {host}");
     }
@@ -164,7 +170,8 @@ async fn host(store: &Arc<dyn Store>, name: &HostName) -> Result<(), Failure> {
     if let Some(facts) = hosts.facts.get(name) {
         let addresses: Vec<String> =
             facts.addresses.iter().map(|address| format!("{}/{}", address.address, address.prefix)).collect();
-        say!("machine   {} {}, {} CPUs, {} bytes of memory", facts.os, facts.arch, facts.cpus, facts.memory);
+        let memory = gib(facts.memory.0);
+        say!("machine   {} {}, {} CPUs, {memory} of memory", facts.os, facts.arch, facts.cpus);
         say!("engine    Docker {}, evenkeel {}", facts.engine, facts.evenkeel);
         say!("addresses {}", addresses.join(" "));
         for volume in &facts.volumes {

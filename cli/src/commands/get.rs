@@ -10,6 +10,7 @@ use evenkeel_api::name::Namespace;
 use evenkeel_api::record::Status;
 use evenkeel_runtime::store::Store;
 
+use super::hosts;
 use crate::failure::Failure;
 use crate::output::{Format, say, structured, table};
 use crate::{snapshot, words};
@@ -40,7 +41,8 @@ impl Get {
         if ["copies", "copy", "instances", "ps"].contains(&self.kind.as_str()) {
             return self.copies(store, format).await;
         }
-        let kind = words::kind(&self.kind)?;
+        let kind = words::kind(&self.kind)
+            .map_err(|failure| Failure::new(format!("{failure}; and there are copies")))?;
         match &self.name {
             Some(name) => document(store, &words::object(kind, name, self.namespace.as_ref())?, format).await,
             None => self.all(store, kind, format).await,
@@ -48,13 +50,20 @@ impl Get {
     }
 
     async fn all(&self, store: &Arc<dyn Store>, kind: Kind, format: Format) -> Result<(), Failure> {
+        if kind == Kind::Host && format == Format::Table {
+            let hosts = snapshot::hosts(store).await?;
+            hosts::print(&hosts::rows(&hosts, &snapshot::copies(store, None).await?));
+            return Ok(());
+        }
         let documents = store.list(&prefix::documents(kind)).await?;
         let statuses = snapshot::statuses(store, kind).await?;
         let mut objects: BTreeMap<ObjectRef, Option<Status>> =
             statuses.into_iter().map(|(object, status)| (object, Some(status))).collect();
+        let mut revisions = BTreeMap::new();
         for kv in documents.kvs {
             if let Ok(Key::Document(object)) = kv.key.parse() {
-                objects.entry(object).or_default();
+                objects.entry(object.clone()).or_default();
+                revisions.insert(object, kv.mod_revision);
             }
         }
         if let Some(namespace) = &self.namespace {
@@ -65,7 +74,10 @@ impl Get {
                 objects.into_iter().map(|(object, status)| (object.to_string(), status)).collect();
             return structured(format, &objects);
         }
-        let rows = objects.iter().map(|(object, status)| row(object, status.as_ref())).collect();
+        let rows = objects
+            .iter()
+            .map(|(object, status)| row(object, status.as_ref(), revisions.get(object).copied().unwrap_or(0)))
+            .collect();
         let header: &[&str] = match kind {
             Kind::Service => &["NAME", "READY", "UPDATED", "STATE", "WHY"],
             _ => &["NAME", "STATE", "WHY"],
@@ -114,10 +126,16 @@ pub fn copies_table(copies: &[snapshot::Copy]) {
     table(&["COPY", "HOST", "ADDRESS", "TEMPLATE", "RESTARTS", "HEALTH", "STATE"], rows, "no copies");
 }
 
-/// One object as a row.
-fn row(object: &ObjectRef, status: Option<&Status>) -> Vec<String> {
-    let (state, why) = status
-        .map_or(("Pending".to_owned(), "no controller has looked at it yet".to_owned()), words::summary);
+/// One object as a row, whose document is of `revision`.
+fn row(object: &ObjectRef, status: Option<&Status>, revision: i64) -> Vec<String> {
+    let pending = |why: &str| ("Pending".to_owned(), why.to_owned());
+    let (state, why) = match status {
+        None => pending("no controller has looked at it yet"),
+        Some(status) if status.observed_revision < revision => {
+            pending("no controller has looked at the new document yet")
+        }
+        Some(status) => words::summary(status),
+    };
     let mut row = vec![object.path()];
     if object.kind() == Kind::Service {
         let copies = status.and_then(|status| status.copies).unwrap_or_default();
