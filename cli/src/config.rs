@@ -8,29 +8,32 @@ use serde::Deserialize;
 use crate::failure::Failure;
 use crate::output::Format;
 
+/// Under which heading help shows how the store is found.
+const CLUSTER: &str = "Where etcd is";
+
 /// Settings that every command takes.
 #[derive(Debug, Clone, Args)]
 pub struct Settings {
     /// etcd's client URLs, the nearest first; comma between them
-    #[arg(long, global = true, env = "EVENKEEL_ENDPOINTS", value_delimiter = ',', value_name = "URL")]
+    #[arg(long, global = true, help_heading = CLUSTER, env = "EVENKEEL_ENDPOINTS", value_delimiter = ',', value_name = "URL")]
     pub endpoints: Vec<String>,
     /// Where evenkeel's keys begin
-    #[arg(long, global = true, env = "EVENKEEL_PREFIX", value_name = "KEY")]
+    #[arg(long, global = true, help_heading = CLUSTER, env = "EVENKEEL_PREFIX", value_name = "KEY")]
     pub prefix: Option<String>,
     /// File with the certificate of the authority that etcd's certificate is from
-    #[arg(long, global = true, env = "EVENKEEL_CA", value_name = "FILE")]
+    #[arg(long, global = true, help_heading = CLUSTER, env = "EVENKEEL_CA", value_name = "FILE")]
     pub ca: Option<PathBuf>,
     /// File with the client's certificate
-    #[arg(long, global = true, env = "EVENKEEL_CERT", value_name = "FILE", requires = "key")]
+    #[arg(long, global = true, help_heading = CLUSTER, env = "EVENKEEL_CERT", value_name = "FILE", requires = "key")]
     pub cert: Option<PathBuf>,
     /// File with the client's key
-    #[arg(long, global = true, env = "EVENKEEL_KEY", value_name = "FILE", requires = "cert")]
+    #[arg(long, global = true, help_heading = CLUSTER, env = "EVENKEEL_KEY", value_name = "FILE", requires = "cert")]
     pub key: Option<PathBuf>,
     /// Config file [default: ~/.config/evenkeel/config.yaml, then /etc/evenkeel/config.yaml]
-    #[arg(long, global = true, env = "EVENKEEL_CONFIG", value_name = "FILE")]
+    #[arg(long, global = true, help_heading = CLUSTER, env = "EVENKEEL_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// How to print
-    #[arg(short, long, global = true, value_enum, default_value_t)]
+    #[arg(short, long, global = true, value_enum, default_value_t, display_order = 900)]
     pub output: Format,
 }
 

@@ -42,6 +42,9 @@ impl From<StoreError> for Failure {
             StoreError::Unavailable(_) | StoreError::Unknown(_) => Self::new(format!(
                 "{error}\n  are the endpoints right (--endpoints, EVENKEEL_ENDPOINTS or the config file), and is etcd running?"
             )),
+            StoreError::Refused(text) if text.contains("grpc-status header missing") => Self::new(format!(
+                "{error}\n  what answers there is not etcd: are the endpoints right (--endpoints, EVENKEEL_ENDPOINTS or the config file)?"
+            )),
             _ => Self::new(error),
         }
     }

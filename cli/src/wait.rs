@@ -121,25 +121,24 @@ fn service(mirror: &Mirror, id: &ServiceId, status: &Status) -> Progress {
     let rollout =
         mirror.json::<Rollout>(&Key::Rollout(id.clone())).map(|found| found.value).unwrap_or_default();
     if let Phase::Paused { why } = &rollout.phase {
-        return Progress::Failed(format!("the rollout is paused: {why}"));
+        return Progress::Failed(format!(
+            "the rollout is paused: {why}; put a better document, or let it go on with `evenkeel rollout resume {id}`"
+        ));
     }
     let copies = status.copies.unwrap_or_default();
     let counts = format!(
         "{} of {} copies ready, {} of the new template",
         copies.ready, copies.desired, copies.updated
     );
-    let why = |kind, holds: bool| {
-        status
-            .condition(kind)
-            .filter(|condition| condition.status == holds)
-            .map(|condition| condition.message.clone())
-    };
+    let degraded = status
+        .condition(ConditionType::Degraded)
+        .filter(|condition| condition.status)
+        .map(|condition| condition.message.clone());
     let ready = copies.ready == copies.desired
         && copies.updated == copies.desired
         && copies.running == copies.desired;
     if !ready || rollout.phase != Phase::Done {
-        let why = why(ConditionType::Degraded, true).or_else(|| why(ConditionType::Available, false));
-        return Progress::Pending(match why {
+        return Progress::Pending(match degraded {
             Some(why) if !why.is_empty() => format!("{counts}; {why}"),
             _ => counts,
         });
@@ -149,6 +148,7 @@ fn service(mirror: &Mirror, id: &ServiceId, status: &Status) -> Progress {
             "{} of {} copies ready, in the names on every host",
             copies.ready, copies.desired
         )),
+        1 => Progress::Pending(format!("{counts}; the names of 1 host are not there yet")),
         n => Progress::Pending(format!("{counts}; the names of {n} hosts are not there yet")),
     }
 }

@@ -50,10 +50,16 @@ impl Brake {
             }
             (Verb::Status, Some(state)) => {
                 for host in state.held.keys() {
-                    say!("host {host} is gone; its copies are not replaced");
+                    say!(
+                        "host {host} is gone; its copies are not replaced until it is back, or until \
+                         `evenkeel host confirm-dead {host}`"
+                    );
                 }
                 for object in &state.deletions {
                     say!("{object} vanished; what it brought is kept");
+                }
+                if !state.deletions.is_empty() {
+                    say!("put the documents back, or confirm with `evenkeel brake release --deletions`");
                 }
                 Ok(())
             }
@@ -144,7 +150,7 @@ impl Host {
         let hosts = snapshot::hosts(store).await?;
         if hosts.alive.contains_key(host) {
             return Err(Failure::new(format!(
-                "host {host} is alive: to move its copies, set availability: drain"
+                "host {host} is alive: to move its copies, write `availability: drain` into its document"
             )));
         }
         if !hosts.accepted.contains_key(host) {
@@ -155,7 +161,8 @@ impl Host {
         match incarnation {
             Some(incarnation) => confirm_dead(store, BTreeMap::from([(host.clone(), incarnation)])).await,
             None => Err(Failure::new(format!(
-                "host {host} is not held by a brake: its copies are replaced by themselves after `lost_after`"
+                "host {host} is not held by a brake: copies without volumes are replaced by themselves after \
+                 `lost_after`; to give up those with volumes too, `evenkeel delete host {host}`"
             ))),
         }
     }

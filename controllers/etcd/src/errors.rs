@@ -22,7 +22,7 @@ pub(crate) fn meaning(error: &Error) -> StoreError {
 fn of_status(status: &Status) -> StoreError {
     let text = status.message();
     if never_connected(status) {
-        return StoreError::Unavailable(text.to_owned());
+        return StoreError::Unavailable(chain(status));
     }
     match status.code() {
         Code::ResourceExhausted if text.contains("database space exceeded") => StoreError::Full,
@@ -46,6 +46,20 @@ fn of_status(status: &Status) -> StoreError {
         | Code::OutOfRange => StoreError::Refused(text.to_owned()),
         _ => StoreError::Unknown(format!("{:?}: {text}", status.code())),
     }
+}
+
+/// A status and what it comes from, each once: `tcp connect error: Connection refused (os error 111)`.
+fn chain(status: &Status) -> String {
+    let mut text = status.message().to_owned();
+    let mut cause = status.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !text.contains(&said) && !said.contains("transport error") {
+            text = format!("{text}: {said}");
+        }
+        cause = error.source();
+    }
+    text
 }
 
 /// Whether there was no connection to send anything on.

@@ -152,6 +152,10 @@ impl Member {
         };
         let late = |_| StoreError::Unknown(format!("no answer from {} within {attempt:?}", self.endpoint));
         let result = timeout(attempt, answer).await.unwrap_or_else(|elapsed| Err(late(elapsed)));
+        let result = result.map_err(|error| match error {
+            StoreError::Unavailable(text) => StoreError::Unavailable(format!("{}: {text}", self.endpoint)),
+            other => other,
+        });
         if let Err(StoreError::Unavailable(_) | StoreError::Unknown(_)) = &result {
             self.failures.send_modify(|failures| *failures += 1);
         }
