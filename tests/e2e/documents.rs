@@ -43,6 +43,6 @@ pub fn client(image: &str, network: &str, deploy: &str) -> String {
 pub fn http_check(service: &str) -> String {
     format!(
         "apiVersion: evenkeel/v1\nkind: HealthCheck\nspec:\n  target: {{service: {service}}}\n  type: http\n  port: http\n  \
-         path: /healthz\n  interval: 1s\n  timeout: 1s\n  retries: 2\n"
+         path: /healthz\n  interval: 1s\n  timeout: 1s\n  retries: 2\n  start_period: 20s\n"
     )
 }
