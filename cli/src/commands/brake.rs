@@ -42,6 +42,8 @@ impl Brake {
     /// Nothing is held, or the store does not answer.
     pub async fn run(&self, store: &Arc<dyn Store>, format: Format) -> Result<(), Failure> {
         let state = snapshot::get::<BrakeState>(store, &Key::Brakes).await?.map(|found| found.value);
+        // A brake that holds nothing any more stands for some seconds yet.
+        let state = state.filter(|state| !state.held.is_empty() || !state.deletions.is_empty());
         match (&self.verb, state) {
             (Verb::Status, state) if format != Format::Table => crate::output::structured(format, &state),
             (Verb::Status, None) => {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use evenkeel_api::key::Key;
 use evenkeel_api::meta::ObjectRef;
 use evenkeel_api::name::{HostName, ServiceId};
-use evenkeel_api::record::{Accepted, Revision};
+use evenkeel_api::record::{Accepted, BrakeState, Revision};
 use evenkeel_api::service::ServiceSpec;
 
 use super::admit::{self, Admission};
@@ -207,32 +207,21 @@ pub fn plan_brakes(world: &World, memory: &Memory, now: Duration) -> Plan {
     let wanted = failover::brake_state(memory, world);
     let known = world.brakes.as_ref();
     let revision = known.map_or(0, |known| known.mod_revision);
-    let mut message = None;
-    match (wanted, known) {
-        (None, Some(_)) => {
-            plan.batch.delete(Key::Brakes, revision);
-            message = Some((false, "BrakeReleased", "nothing is held any more".to_owned()));
-        }
-        (Some(state), known) if known.map(|known| &known.value) != Some(&state) => {
-            let hosts: Vec<String> = state.held.keys().map(ToString::to_string).collect();
-            let objects: Vec<String> = state.deletions.iter().map(ToString::to_string).collect();
-            let mut parts = Vec::new();
-            if !hosts.is_empty() {
-                parts.push(format!(
-                    "copies on {} are not replaced: too many hosts went at once",
-                    hosts.join(", ")
-                ));
-            }
-            if !objects.is_empty() {
-                parts.push(format!("{} kept: too many documents went at once", objects.join(", ")));
-            }
-            message = (!parts.is_empty()).then(|| (true, "BrakeOn", parts.join("; ")));
-            plan.batch.put(Key::Brakes, revision, Write::Brakes(state));
-        }
-        _ => {}
-    }
-    if let (Some((warning, reason, message)), Some(object)) = (message, about(world)) {
+    let was = known.and_then(|known| about(&known.value));
+    let is = wanted.as_ref().and_then(about);
+    let changed = wanted.as_ref() != known.map(|known| &known.value);
+    let event = match (was, is) {
+        (_, Some(object)) if changed => Some((object, true, "BrakeOn", holding(wanted.as_ref()))),
+        (Some(object), None) => Some((object, false, "BrakeReleased", "nothing is held any more".to_owned())),
+        _ => None,
+    };
+    if let Some((object, warning, reason, message)) = event {
         plan.events.push(Happening { object, instance: None, warning, reason, message });
+    }
+    match wanted {
+        None if known.is_some() => plan.batch.delete(Key::Brakes, revision),
+        Some(state) if changed => plan.batch.put(Key::Brakes, revision, Write::Brakes(state)),
+        _ => {}
     }
     let undecided = memory.deletions.vanished.keys().filter_map(|object| match fate(memory, object, now) {
         Fate::Wait(time) => Some(time),
@@ -244,11 +233,25 @@ pub fn plan_brakes(world: &World, memory: &Memory, now: Duration) -> Plan {
     plan
 }
 
-/// An object that an event on the brakes can hang on: events are about objects.
-fn about(world: &World) -> Option<ObjectRef> {
-    let brakes = world.brakes.as_ref();
-    let host = brakes.and_then(|brakes| brakes.value.held.keys().next().cloned());
-    host.or_else(|| world.hosts.keys().next().cloned()).map(ObjectRef::Host)
+/// What brakes hold, and why.
+fn holding(brakes: Option<&BrakeState>) -> String {
+    let Some(brakes) = brakes else { return String::new() };
+    let mut parts = Vec::new();
+    if !brakes.held.is_empty() {
+        let hosts: Vec<&str> = brakes.held.keys().map(HostName::as_str).collect();
+        parts.push(format!("copies on {} are not replaced: too many hosts went at once", hosts.join(", ")));
+    }
+    if !brakes.deletions.is_empty() {
+        let objects: Vec<String> = brakes.deletions.iter().map(ToString::to_string).collect();
+        parts.push(format!("{} kept: too many documents went at once", objects.join(", ")));
+    }
+    parts.join("; ")
+}
+
+/// The first of what brakes hold: events are about objects.
+fn about(brakes: &BrakeState) -> Option<ObjectRef> {
+    let host = brakes.held.keys().next().cloned().map(ObjectRef::Host);
+    host.or_else(|| brakes.deletions.iter().next().cloned())
 }
 
 /// The accepted form of a service's document, as a plan would have it; for programs that show a plan

@@ -234,3 +234,27 @@ fn a_missing_network_is_named() {
     let degraded = lab.condition("shop/web", ConditionType::Degraded);
     assert!(degraded.ends_with("0/2 hosts fit: 2 no Network named lan"), "{degraded}");
 }
+
+#[test]
+fn an_event_on_a_brake_is_about_what_it_holds() {
+    let mut lab = Lab::new(3);
+    lab.put("shop/web", spec("web:1", 3));
+    lab.seconds(1);
+    lab.host_gone("h2");
+    lab.host_gone("h3");
+    let mut told = Vec::new();
+    let mut tell = |plans: Vec<Plan>| {
+        let events = plans.into_iter().flat_map(|plan| plan.events);
+        let brakes = events.filter(|event| event.reason.starts_with("Brake"));
+        told.extend(brakes.map(|event| format!("{} {}", event.object, event.reason)));
+    };
+    for second in 0..25 {
+        if second == 10 {
+            lab.host_back("h2");
+            lab.host_back("h3");
+        }
+        lab.model.now += Duration::from_secs(1);
+        tell(lab.settle());
+    }
+    assert_eq!(told, ["Host h2 BrakeOn", "Host h2 BrakeReleased"]);
+}
