@@ -4,7 +4,8 @@
 use std::net::Ipv4Addr;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::quantity::{Bytes, MilliCpus};
 
@@ -13,6 +14,7 @@ use crate::quantity::{Bytes, MilliCpus};
 #[serde(deny_unknown_fields)]
 pub struct HostSpec {
     /// The host's address on the LAN, by which its peers reach its containers.
+    #[serde(deserialize_with = "address")]
     pub address: Ipv4Addr,
     /// Whether it takes copies; active when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -20,6 +22,15 @@ pub struct HostSpec {
     /// What is kept back for the machine itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reserved: Option<Reserved>,
+}
+
+fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Ipv4Addr, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(|_| {
+        D::Error::custom(format!(
+            "{text:?} is no IPv4 address; write the host's own on the LAN, like 10.0.0.11"
+        ))
+    })
 }
 
 /// Whether a host takes copies.

@@ -130,7 +130,10 @@ fn hosts() {
         &[
             ("{address: 10.0.0.13, availability: drain, reserved: {cpus: '0.5', memory: 512M}}", None),
             ("{}", Some("`address` is missing")),
-            ("{address: h1}", Some("IPv4 address")),
+            (
+                "{address: h1}",
+                Some("\"h1\" is no IPv4 address; write the host's own on the LAN, like 10.0.0.11"),
+            ),
             ("{address: 127.0.0.1}", Some("cannot be reached by other hosts")),
             ("{address: 10.0.0.1, availability: drained}", Some("did you mean `drain`?")),
             ("{address: 10.0.0.1, labels: {a: b}}", Some("write `metadata.labels`")),

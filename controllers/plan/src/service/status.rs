@@ -222,7 +222,11 @@ fn degraded<S>(draft: &Draft<'_>, admission: &Admission<S>) -> Finding {
     if let Some((id, copy)) = live().find(|(_, copy)| copy.presence == Presence::Lost) {
         let rest = match slots::stays_home(draft, copy) {
             true if draft.spec().mode() == Mode::Global => ": it waits for the host",
-            true => ", and so is its volume: it waits for the host",
+            true => &format!(
+                ", and so is its volume: it waits for the host; if that is dead for good, give both up with \
+                 `evenkeel delete host {}`",
+                copy.host
+            ),
             false => "",
         };
         let message = format!("{id} is on {}, which is lost{rest}", copy.host);
