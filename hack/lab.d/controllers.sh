@@ -76,20 +76,16 @@ run_keel() {
         exec nsenter --net="/run/netns/$(ns infra)" -- "$(binary)" "$@"
 }
 
-# dig [@HOST] NAME [TYPE]: asks the name server on the host's first gateway address.
+# dig [@HOST] NAME [TYPE]: asks the name server on the host's first gateway address, also while etcd is away.
 verb_dig() {
-    local host=h1 subnet gateway
+    local host=h1 gateway
     if [[ ${1:-} == @* ]]; then
         host=${1#@}
         shift
     fi
     need_host "$host"
     [ $# -ge 1 ] || die "dig [@HOST] NAME [TYPE]"
-    subnet=$(run_etcdctl get --prefix /evenkeel/v1/subnets/ |
-        awk -v host="$host" 'found { print; exit } $0 ~ "^/evenkeel/v1/subnets/[^/]+/" host "$" { found = 1 }' |
-        grep -oE '[0-9]+(\.[0-9]+){3}/[0-9]+' | head -n 1) || true
-    [ -n "$subnet" ] || die "$host has no subnet yet (no key /evenkeel/v1/subnets/NETWORK/$host)"
-    gateway=${subnet%/*}
-    gateway=${gateway%.*}.$((${gateway##*.} + 1))
+    gateway=$(enter "$host" ip -4 -o addr show | awk '$2 ~ /^ek-/ { sub("/.*", "", $4); print $4; exit }')
+    [ -n "$gateway" ] || die "$host carries no Network yet (it has no bridge ek-NETWORK)"
     enter "$host" dig +short +time=1 +tries=1 "@$gateway" "$@"
 }
