@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_api::key::Key;
+use evenkeel_api::record::Confirmed;
 use evenkeel_etcd::{EtcdConfig, EtcdStore};
 use evenkeel_runtime::env::{SystemClock, WallClock};
 use evenkeel_runtime::store::{Store, TxnBuilder};
@@ -111,7 +112,10 @@ impl<'a> Keel<'a> {
     }
 
     fn delete(&self, key: &str) {
-        self.commit(TxnBuilder::new().delete(&key_of(key)));
+        // Confirmed: one after the other in short time looks like a slip.
+        let confirmed = Confirmed { by: "bench".to_owned(), what: key.to_owned() };
+        let confirmed = serde_json::to_vec(&confirmed).unwrap_or_else(|error| panic!("{error}"));
+        self.commit(TxnBuilder::new().delete(&key_of(key)).put(&Key::Confirmed, confirmed));
     }
 
     fn copies(&self, service: &str) -> Vec<(String, Container)> {
@@ -206,11 +210,28 @@ struct Raw<'a> {
     next: std::cell::Cell<u32>,
 }
 
+/// The files that a copy has mounted went with it; what stands for it mounts the like.
+fn put_mounted_files(lab: &Lab, host: &str, model: &Value) {
+    for mount in model["Mounts"].as_array().into_iter().flatten() {
+        let source = mount["Source"].as_str().unwrap_or_default();
+        let Some(below) = source.strip_prefix("/var/lib/evenkeel/") else { continue };
+        let path = lab.file(&format!("{host}/disk/evenkeel/{below}"));
+        let written = path.parent().map_or(Ok(()), std::fs::create_dir_all);
+        written
+            .and_then(|()| std::fs::write(&path, "nameserver 10.88.1.1\n"))
+            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    }
+}
+
 impl<'a> Raw<'a> {
     fn new(lab: &'a Lab) -> Self {
         let text =
             std::fs::read(shared(lab)).unwrap_or_else(|error| panic!("run `bench keel` first: {error}"));
-        let models = serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{error}"));
+        let models: BTreeMap<String, Value> =
+            serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{error}"));
+        for (host, model) in &models {
+            put_mounted_files(lab, host, model);
+        }
         Self { lab, models, next: std::cell::Cell::new(100) }
     }
 
