@@ -209,7 +209,30 @@ async fn a_restored_store_is_noticed_even_when_it_has_overtaken_and_halts_until_
     cluster(&store, 2).await;
     sleep(Duration::from_secs(6)).await;
     assert_eq!(writer.trust(), Trust::Trusted);
+    assert_eq!(
+        value(&store, "reports/h1/trust/dns").await,
+        None,
+        "withdrawn though there is nothing to write"
+    );
     assert!(is_done(&writer.commit(put("facts/h1", "c")).await));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_last_life_told_is_withdrawn_by_a_next_one_that_has_nothing_to_write() {
+    let store = MemoryStore::new(1);
+    cluster(&store, 1).await;
+    let disk = Disk::default();
+    let first = writer(&store, 1).remember(disk.clone());
+    assert!(is_done(&first.commit(put("facts/h1", "a")).await));
+    sleep(Duration::from_secs(2)).await;
+    drop(first);
+    raw(&store, put("reports/h1/trust/dns", r#"{"why":"once","since":1}"#)).await;
+    let own = store.client(2);
+    own.cut_off(true);
+    let _second = writer(&own, 2).remember(disk);
+    sleep(Duration::from_secs(60)).await;
+    own.cut_off(false);
+    sleep(Duration::from_secs(31)).await;
     assert_eq!(value(&store, "reports/h1/trust/dns").await, None);
 }
 

@@ -50,6 +50,17 @@ impl Inner {
         Ok(())
     }
 
+    /// Look where the chain is though there is nothing to write, so that a writer that has become quiet does
+    /// not leave a report of distrust behind; whether that is settled. Before there is a memory to compare
+    /// with it is not.
+    pub(super) async fn look_back(&self) -> bool {
+        if self.kept().memory.is_none() {
+            return false;
+        }
+        let mut chain = self.chain.lock().await;
+        self.check_trust().is_ok() && self.link_up(&mut chain).await.is_ok()
+    }
+
     fn check_trust(&self) -> Result<(), WriteError> {
         match self.store.witness().trust() {
             Trust::Trusted => Ok(()),

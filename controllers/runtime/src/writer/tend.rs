@@ -26,12 +26,17 @@ pub(super) async fn tend(inner: Arc<Inner>) {
     let mut trust = inner.store.witness().trust_changes();
     let mut pace = Pace { backoff: Backoff::new(RETRY_MIN, RETRY_MAX), flush_from: None, keep_from: None };
     let mut told = false;
+    // A report of distrust may stand: the last life's, or our own.
+    let mut reported = true;
     loop {
         let trusted = *trust.borrow_and_update() == Trust::Trusted;
         let wait = if trusted {
             told = false;
-            inner.tend_trusted(&mut pace).await
+            reported = reported && !inner.look_back().await;
+            let rest = inner.tend_trusted(&mut pace).await;
+            if reported { rest.min(RETRY_MIN) } else { rest }
         } else {
+            reported = true;
             told = inner.tend_untrusted(told).await;
             ASK_EVERY
         };
