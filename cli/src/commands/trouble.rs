@@ -111,7 +111,10 @@ fn of_brakes(brakes: &BrakeState) -> Vec<Trouble> {
 }
 
 /// Controllers that do not believe the store any more: a line a host, for they mostly find out together.
-async fn distrust(store: &Arc<dyn Store>) -> Result<Vec<Trouble>, Failure> {
+///
+/// # Errors
+/// The store does not answer.
+pub async fn distrust(store: &Arc<dyn Store>) -> Result<Vec<Trouble>, Failure> {
     let listing = store.list(&prefix::reports()).await?;
     let mut hosts: BTreeMap<HostName, Vec<(Controller, Distrust)>> = BTreeMap::new();
     for kv in listing.kvs {
@@ -134,7 +137,10 @@ fn of_distrust(host: &HostName, said: &[(Controller, Distrust)]) -> Option<Troub
     Some(Trouble {
         since: first.since,
         what: format!("{host}: {} {do_not} nothing", controllers.join(", ")),
-        why: first.why.clone(),
+        why: format!(
+            "{}; if etcd was restored on purpose and is right, say `evenkeel brake release --etcd`",
+            first.why
+        ),
     })
 }
 
@@ -266,7 +272,7 @@ mod tests {
         let found = of_distrust(&"h1".parse().unwrap(), &two).unwrap();
         assert_eq!(found.since, Timestamp(7));
         assert_eq!(found.what, "h1: dns, network controllers do not trust etcd and stop nothing");
-        assert_eq!(found.why, "revision 7 was there");
+        assert!(found.why.starts_with("revision 7 was there; if etcd was restored"), "{}", found.why);
     }
 
     #[test]
