@@ -3,6 +3,9 @@
 use async_trait::async_trait;
 use futures_util::StreamExt;
 use rtnetlink::MulticastGroup;
+use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
+use rtnetlink::packet_route::RouteNetlinkMessage;
+use rtnetlink::packet_route::link::LinkAttribute;
 use rtnetlink::sys::{AsyncSocket, AsyncSocketExt, SocketAddr, TokioSocket};
 use tokio::sync::mpsc;
 
@@ -42,8 +45,10 @@ impl KernelWakes {
         let links = wake.clone();
         let links = tokio::spawn(async move {
             let _handle = _handle;
-            while messages.next().await.is_some() {
-                let _ = links.try_send(());
+            while let Some((message, _)) = messages.next().await {
+                if matters(&message) {
+                    let _ = links.try_send(());
+                }
             }
         });
         let mut socket = TokioSocket::new(NETFILTER).map_err(|e| fail("listen to firewall rules", e))?;
@@ -64,12 +69,46 @@ impl KernelWakes {
     }
 }
 
+/// Containers come and go, and each has a pair of devices that no rule and no route of ours names: to look
+/// at everything for each of their steps would take the processor from the engine that makes them.
+fn matters(message: &NetlinkMessage<RouteNetlinkMessage>) -> bool {
+    let NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link) | RouteNetlinkMessage::DelLink(link)) =
+        &message.payload
+    else {
+        return true;
+    };
+    !link
+        .attributes
+        .iter()
+        .any(|attribute| matches!(attribute, LinkAttribute::IfName(name) if name.starts_with("veth")))
+}
+
 #[async_trait]
 impl Wakes for KernelWakes {
     async fn next(&mut self) {
         if self.woken.recv().await.is_none() {
             // Both tasks are gone; looking from time to time goes on without us.
             std::future::pending::<()>().await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rtnetlink::packet_route::link::LinkMessage;
+
+    use super::*;
+
+    #[test]
+    fn only_the_devices_of_containers_do_not_matter() {
+        for (name, expected) in [("veth1a2b3c", false), ("ek-lan", true), ("eth0", true)] {
+            let mut link = LinkMessage::default();
+            link.attributes.push(LinkAttribute::IfName(name.to_owned()));
+            for message in
+                [RouteNetlinkMessage::NewLink(link.clone()), RouteNetlinkMessage::DelLink(link.clone())]
+            {
+                assert_eq!(matters(&NetlinkMessage::from(message)), expected, "{name}");
+            }
         }
     }
 }

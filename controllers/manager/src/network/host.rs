@@ -1,5 +1,6 @@
 //! A host's part: what is accepted becomes bridges, routes and rules here.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use evenkeel_api::key::Controller;
@@ -7,20 +8,26 @@ use evenkeel_api::meta::ObjectRef;
 use evenkeel_engine::Events;
 use evenkeel_fabric::{FabricError, Wakes};
 use evenkeel_plan::network::host::{HostPlan, Inputs, View, plan};
+use evenkeel_plan::network::state::Published;
 use evenkeel_runtime::backoff::Backoff;
 use evenkeel_runtime::disk::Siblings;
 use evenkeel_runtime::mirror::{Changed, Mirror};
 use evenkeel_runtime::writer::{NewEvent, Trust, Writer};
 
+use tokio::time::Instant;
+
 use super::execute::{Failures, execute};
 use super::keep::{Keep, State};
-use super::look::{Found, look};
+use super::look::{Found, look, published};
 use super::{NetworkDeps, inputs, report};
 
 /// How often everything is looked at, if nothing wakes us: what no notification tells of is found by then.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// Wakes come in bursts, one for each device and rule of a container that starts.
 const SETTLE: Duration = Duration::from_millis(100);
+/// Between two looks that the kernel's notifications cause: a look costs some processes, and the engine that
+/// stirs devices and rules needs the processor itself.
+const KERNEL_EVERY: Duration = Duration::from_secs(1);
 /// After a failure: what failed may itself have stirred devices and rules, and so woken us again.
 const REST: Duration = Duration::from_secs(1);
 /// At start the store gets this long; then the disk decides.
@@ -33,8 +40,17 @@ pub(super) async fn run(deps: NetworkDeps, writer: Writer, keep: Keep) {
     let mirror = Mirror::start(deps.store.clone(), inputs::prefixes(&deps.host));
     let state = keep.load();
     let siblings = Siblings::new(&deps.state_dir);
-    let mut host =
-        Host { changed: mirror.subscribe(), mirror, siblings, deps, writer, keep, state, lost: false };
+    let mut host = Host {
+        changed: mirror.subscribe(),
+        mirror,
+        siblings,
+        deps,
+        writer,
+        keep,
+        state,
+        lost: false,
+        published: BTreeSet::new(),
+    };
     let _ = tokio::time::timeout(STORE_FIRST, host.mirror.synced()).await;
     let mut wakes = host.deps.fabric.changes().await.map_err(|error| log_wakes(&error)).ok();
     let mut events = None;
@@ -72,6 +88,8 @@ struct Host {
     state: State,
     /// The engine's own rules were gone at the last look.
     lost: bool,
+    /// The ports that instances published at the last look.
+    published: BTreeSet<Published>,
 }
 
 impl Host {
@@ -94,6 +112,7 @@ impl Host {
                 }
             };
             let plan = self.plan(&found, may_remove);
+            self.published = found.published;
             let done = plan.steps.is_empty() || !failures.is_empty() || round == ROUNDS;
             if done {
                 return self.report(&plan, &failures).await && failures.is_empty();
@@ -183,7 +202,9 @@ impl Host {
         events: &mut Option<Box<dyn Events>>,
         pause: Duration,
     ) {
+        let next = Instant::now() + KERNEL_EVERY;
         let kernel = async {
+            tokio::time::sleep_until(next).await;
             match wakes {
                 Some(wakes) => wakes.next().await,
                 None => std::future::pending().await,
@@ -191,7 +212,7 @@ impl Host {
         };
         let why = tokio::select! { biased;
             _ = self.changed.next() => "store",
-            () = instances(&mut self.siblings) => "instances",
+            () = instances(&mut self.siblings, &self.published) => "instances",
             () = kernel => "kernel",
             over = engine(events) => {
                 if over {
@@ -205,9 +226,9 @@ impl Host {
     }
 }
 
-/// Until the instance controller's file changes: our own changes are no news.
-async fn instances(siblings: &mut Siblings) {
-    while siblings.changed().await != Controller::Instance {}
+/// Until instances publish other ports than `known`: of all that their controller writes, only that is news.
+async fn instances(siblings: &mut Siblings, known: &BTreeSet<Published>) {
+    while siblings.changed().await != Controller::Instance || published(siblings) == *known {}
 }
 
 /// Until the engine tells of networks or of itself; whether its stream is over.

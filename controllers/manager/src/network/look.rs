@@ -42,7 +42,7 @@ fn network(found: &Network) -> EngineNetwork {
 }
 
 /// The ports of this host that lead into our instances, by what the instance controller keeps.
-fn published(siblings: &Siblings) -> BTreeSet<Published> {
+pub(super) fn published(siblings: &Siblings) -> BTreeSet<Published> {
     let local: LocalInstances = siblings.read(Controller::Instance).unwrap_or_default();
     let ports = local.instances.into_values().flat_map(|instance| instance.observed.ports);
     ports.map(|p| Published { address: p.address, protocol: p.protocol, port: p.port }).collect()
