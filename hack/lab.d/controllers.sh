@@ -38,14 +38,14 @@ need_controller() {
     esac
 }
 
-# Kills the worker that runs CONTROLLER on HOST, never its parent, which holds the
-# name server's sockets. Inside the host's PID namespace: only its processes match.
-kill_worker() { # HOST CONTROLLER
+# The worker that runs CONTROLLER on HOST, never its parent, which holds the name server's sockets. Looked for
+# inside the host's PID namespace: only its processes match.
+signal_worker() { # HOST CONTROLLER SIGNAL
     local pids
     pids=$(enter "$1" pgrep -f "controller --worker( .*)? ($2|all)( |\$)") ||
         die "no worker runs $2 on $1 (see 'hack/lab --name $NAME logs $1 $2')"
     # shellcheck disable=SC2086 # a list
-    enter "$1" kill -KILL $pids
+    enter "$1" kill "-$3" $pids
 }
 
 verb_controllers() {
@@ -53,11 +53,12 @@ verb_controllers() {
     need_host "$host"
     case $verb in
     start | stop | restart | upgrade | status) evenkeel_host "$host" "$verb" ;;
-    kill)
+    kill | pause | resume)
+        local -A signals=([kill]=KILL [pause]=STOP [resume]=CONT)
         need_controller "${3:-}"
-        kill_worker "$host" "$3"
+        signal_worker "$host" "$3" "${signals[$verb]}"
         ;;
-    *) die "controllers HOST start|stop|restart|upgrade|status|kill NAME, not '$verb'" ;;
+    *) die "controllers HOST start|stop|restart|upgrade|status, or kill|pause|resume NAME, not '$verb'" ;;
     esac
 }
 

@@ -1,6 +1,9 @@
 # shellcheck shell=bash
 # The etcd that the lab runs on: one member on infra, or three on h1…h3.
 
+# Small enough to be filled in seconds, and enough for hours of tests.
+ETCD_QUOTA=$((256 * 1024 * 1024))
+
 etcd_machines() { if [ "$MEMBERS" = 3 ]; then echo h1 h2 h3; else echo infra; fi; }
 
 # The client URLs; with a host given, its own member first, as on a real host.
@@ -16,11 +19,19 @@ etcd_endpoints() { # [HOST]
     (IFS=, && echo "${list[*]}")
 }
 
+# What makes a cluster the same one to etcd: names, peer URLs and token.
+ETCD_TOKEN=evenkeel-lab-$NAME
+
+etcd_cluster() {
+    local machine list=()
+    for machine in $(etcd_machines); do list+=("$machine=http://$(address_of "$machine"):2380"); done
+    (IFS=, && echo "${list[*]}")
+}
+
 etcd_start() { # MACHINE
-    local machine=$1 address cluster=() m
+    local machine=$1 address
     [ -z "$(pids_on "$machine" etcd)" ] || return 0
     address=$(address_of "$machine")
-    for m in $(etcd_machines); do cluster+=("$m=http://$(address_of "$m"):2380"); done
     mkdir -p "$LAB/$machine/disk/etcd"
     chmod 700 "$LAB/$machine/disk/etcd"
     # Half the usual election time: on a LAN it halves how long writes are refused
@@ -31,16 +42,17 @@ etcd_start() { # MACHINE
         --advertise-client-urls "http://$address:2379" \
         --listen-peer-urls "http://$address:2380" \
         --initial-advertise-peer-urls "http://$address:2380" \
-        --initial-cluster "$(IFS=, && echo "${cluster[*]}")" \
-        --initial-cluster-token "evenkeel-lab-$NAME" \
+        --initial-cluster "$(etcd_cluster)" \
+        --initial-cluster-token "$ETCD_TOKEN" \
         --heartbeat-interval 100 --election-timeout 500 \
-        --quota-backend-bytes 2147483648 \
+        --quota-backend-bytes "$ETCD_QUOTA" \
         --auto-compaction-mode periodic --auto-compaction-retention 1h \
         --logger zap --log-level warn
 }
 
+# It answers a linearizable read. Its /health says no more than that, and no also to an alarm.
 etcd_healthy() { # MACHINE
-    enter_net infra curl -sf --max-time 2 "http://$(address_of "$1"):2379/health" | grep -q '"true"'
+    enter_net infra curl -sf --max-time 2 -o /dev/null -d '{"key":"Lw=="}' "http://$(address_of "$1"):2379/v3/kv/range"
 }
 
 etcd_wait() {
@@ -50,32 +62,41 @@ etcd_wait() {
     done
 }
 
-# From infra, so that no host's cut cable takes the person's view away.
+# From infra, so that no host's cut cable takes the person's view away. ETCD_ONLY: one member.
 run_etcdctl() {
     local endpoints
     endpoints=$(etcd_endpoints)
+    [ -z "${ETCD_ONLY:-}" ] || endpoints=http://$(address_of "$ETCD_ONLY"):2379
     ETCDCTL_API=3 ETCDCTL_ENDPOINTS=$endpoints exec nsenter --net="/run/netns/$(ns infra)" -- etcdctl "$@"
 }
 
 verb_etcd() {
-    local action=${1:-} machines machine
+    local action=${1:-}
+    case $action in
+    start | stop | kill | pause | resume) etcd_power "$@" ;;
+    fill) etcd_fill ;;
+    drain) etcd_drain ;;
+    snapshot) etcd_snapshot "${2:-}" ;;
+    restore) etcd_restore "${2:-}" ;;
+    wipe) etcd_wipe ;;
+    *) die "etcd stop|start|kill|pause|resume|snapshot [MEMBER], or fill|drain|restore [--bump]|wipe, not '$action'" ;;
+    esac
+}
+
+need_member() {
+    [[ " $(etcd_machines) " == *" $1 "* ]] || die "'$1' carries no etcd member; these do: $(etcd_machines | xargs)"
+}
+
+etcd_power() { # start|stop|kill|pause|resume [MEMBER]
+    local machines machine
+    local -A signals=([stop]=TERM [kill]=KILL [pause]=STOP [resume]=CONT)
     machines=${2:-$(etcd_machines)}
+    for machine in $machines; do need_member "$machine"; done
     for machine in $machines; do
-        [[ " $(etcd_machines) " == *" $machine "* ]] ||
-            die "'$machine' carries no etcd member; these do: $(etcd_machines)"
+        if [ "$1" = start ]; then etcd_start "$machine"; else signal_on "$machine" etcd "${signals[$1]}"; fi
     done
     for machine in $machines; do
-        case $action in
-        start) etcd_start "$machine" ;;
-        stop) signal_on "$machine" etcd TERM ;;
-        kill) signal_on "$machine" etcd KILL ;;
-        hang) signal_on "$machine" etcd STOP ;;
-        resume) signal_on "$machine" etcd CONT ;;
-        *) die "etcd stop|start|kill|hang|resume [MEMBER], not '$action'" ;;
-        esac
-    done
-    for machine in $machines; do
-        case $action in
+        case $1 in
         stop | kill) wait_for 30 "end of etcd on $machine" none_on "$machine" etcd ;;
         start) [ -n "${2:-}" ] || etcd_wait "$machine" ;;
         esac

@@ -4,7 +4,7 @@
 # its own and then holds the namespaces. When it dies, the kernel ends all that
 # runs on the machine at once: that is the lab's power switch.
 #
-#   machine-init.sh DIR HOSTNAME      DIR/disk is kept over a power cut, DIR/run is not
+#   machine-init.sh DIR HOSTNAME      DIR/disk and DIR/disk.img are kept over a power cut
 set -euo pipefail
 dir=$1 name=$2
 disk=$dir/disk
@@ -28,16 +28,24 @@ overlay() { # NAME PATH
 overlay etc /etc
 overlay var-lib /var/lib
 
-# These are plain folders: an engine cannot keep its layers on an overlay, and
-# tests look into the others from outside.
-plain() { # NAME PATH
-    mkdir -p "$disk/$1" "$2"
-    mount --bind "$disk/$1" "$2"
+# A disk of limited size where there is one (see disk.sh).
+big=$disk
+if [ -e "$dir/disk.img" ]; then
+    big=$dir/big
+    mkdir -p "$big"
+    mount -o loop "$dir/disk.img" "$big"
+fi
+
+# Never an overlay: an engine cannot keep its layers on one, and tests look into
+# the others from outside.
+plain() { # FOLDER PATH
+    mkdir -p "$1" "$2"
+    mount --bind "$1" "$2"
 }
-plain docker /var/lib/docker
-plain evenkeel /var/lib/evenkeel
-plain etc-docker /etc/docker
-plain etc-evenkeel /etc/evenkeel
+plain "$big/docker" /var/lib/docker
+plain "$big/evenkeel" /var/lib/evenkeel
+plain "$disk/etc-docker" /etc/docker
+plain "$disk/etc-evenkeel" /etc/evenkeel
 
 mkdir -p "$dir/run/lock"
 mount --bind "$dir/run" /run

@@ -71,12 +71,14 @@ make_disk() { # MACHINE
     echo "$1" >"$etc/hostname"
     printf '127.0.0.1 localhost\n127.0.1.1 %s\n' "$1" >"$etc/hosts"
     printf 'nameserver %s\noptions timeout:1 attempts:2\n' "$INFRA_ADDRESS" >"$etc/resolv.conf"
+    ! is_host "$1" || make_image "$1"
 }
 
 power_on() { # MACHINE
     local dir=$LAB/$1 parent
     ! is_on "$1" || return 0
     [ -d "$dir/disk" ] || die "there is no machine '$1' in lab $NAME"
+    wait_for 20 "release of the disk of $1" image_is_free "$1"
     remove_net "$1"
     make_net "$1"
     rm -rf "$dir/run"

@@ -41,6 +41,82 @@ set_link() { # MACHINE up|down
         die "$1 has no cable: is it powered off? ('hack/lab --name $NAME status')"
 }
 
+# At the switch, where the host itself sees nothing of it, frames of one kind are lost. By the port's name,
+# so that a power cut does not mend it.
+cut_from() { # HOST etcd|peers
+    local port rules ports='{ 2379, 2380 }'
+    port=$(port_of "$1")
+    case $2 in
+    etcd)
+        rules="iifname $port tcp dport $ports drop
+            iifname $port tcp sport $ports drop
+            oifname $port tcp dport $ports drop
+            oifname $port tcp sport $ports drop"
+        ;;
+    peers)
+        rules="iifname $port oifname \"to-h*\" tcp dport $ports accept
+            iifname $port oifname \"to-h*\" tcp sport $ports accept
+            oifname $port iifname \"to-h*\" tcp dport $ports accept
+            oifname $port iifname \"to-h*\" tcp sport $ports accept
+            iifname $port oifname \"to-h*\" ether type ip drop
+            oifname $port iifname \"to-h*\" ether type ip drop"
+        ;;
+    esac
+    on_switch nft -f - <<EOF || die "the switch cannot cut $1 from $2 (this kernel has no nft for bridges?)"
+table bridge cut-$1-$2
+delete table bridge cut-$1-$2
+table bridge cut-$1-$2 {
+    chain forward {
+        type filter hook forward priority 0; policy accept;
+        $rules
+    }
+}
+EOF
+}
+
+heal_from() { # HOST etcd|peers
+    on_switch nft delete table bridge "cut-$1-$2" 2>/dev/null || true
+}
+
+on_switch() { nsenter --net="/run/netns/$(ns $SWITCH)" -- "$@"; }
+
+verb_cut() {
+    read_from "cut" "$@"
+    if [ -z "$FROM" ]; then
+        set_link "$1" down
+    else
+        cut_from "$1" "$FROM"
+    fi
+}
+
+# Without --from everything that was cut.
+verb_heal() {
+    read_from "heal" "$@"
+    if [ -z "$FROM" ]; then
+        ! is_host "$1" || for FROM in etcd peers; do heal_from "$1" "$FROM"; done
+        set_link "$1" up
+    else
+        heal_from "$1" "$FROM"
+    fi
+}
+
+read_from() { # VERB MACHINE [--from etcd|peers] -> FROM
+    FROM=
+    address_of "${2:-}" >/dev/null
+    [ $# -gt 2 ] || return 0
+    need_host "$2"
+    [ "$3" = --from ] && [[ ${4:-} =~ ^(etcd|peers)$ ]] || die "$1 HOST [--from etcd|peers], not '${*:3}'"
+    FROM=$4
+}
+
+# What a host is cut from, for people.
+cuts_of() { # HOST
+    local from
+    for from in etcd peers; do
+        ! on_switch nft list table bridge "cut-$1-$from" >/dev/null 2>&1 || printf ', cut from %s' "$from"
+    done
+}
+
 link_state() { # MACHINE -> up|cut|none
     local line
     line=$(ip -n "$(ns $SWITCH)" -o link show dev "$(port_of "$1")" 2>/dev/null) || {

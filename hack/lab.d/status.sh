@@ -31,5 +31,5 @@ status_line() { # MACHINE
             engine=", engine does not answer"
         fi
     fi
-    echo "$1 $(address_of "$1"): on, link $(link_state "$1")$engine"
+    echo "$1 $(address_of "$1"): on, link $(link_state "$1")$(! is_host "$1" || cuts_of "$1")$engine"
 }

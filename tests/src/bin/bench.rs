@@ -6,6 +6,7 @@
 //! put) to the engine's own event of the last start.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use evenkeel_runtime::store::{Store, TxnBuilder};
 use evenkeel_tests::lab::engine::Container;
 use evenkeel_tests::lab::raw::{self, Engine, Recorder, median};
 use evenkeel_tests::lab::{Lab, eventually, pause};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const ROUNDS: usize = 5;
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -210,17 +211,26 @@ struct Raw<'a> {
     next: std::cell::Cell<u32>,
 }
 
-/// The files that a copy has mounted went with it; what stands for it mounts the like.
+/// The files that a copy has mounted went with it; what stands for it mounts the like. Written by a container,
+/// since the host's disk is not to be seen from here.
 fn put_mounted_files(lab: &Lab, host: &str, model: &Value) {
+    let mut script = String::from("set -e");
     for mount in model["Mounts"].as_array().into_iter().flatten() {
         let source = mount["Source"].as_str().unwrap_or_default();
         let Some(below) = source.strip_prefix("/var/lib/evenkeel/") else { continue };
-        let path = lab.file(&format!("{host}/disk/evenkeel/{below}"));
-        let written = path.parent().map_or(Ok(()), std::fs::create_dir_all);
-        written
-            .and_then(|()| std::fs::write(&path, "nameserver 10.88.1.1\n"))
-            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let _ = write!(script, "; mkdir -p $(dirname /e/{below}); echo nameserver 10.88.1.1 >/e/{below}");
     }
+    let body = json!({
+        "Image": "registry.lan:5000/busybox:1",
+        "Cmd": ["sh", "-c", script],
+        "HostConfig": {"Binds": ["/var/lib/evenkeel:/e"], "NetworkMode": "none"},
+    });
+    let (engine, name) = (lab.engine(host), format!("{NAME}files"));
+    let written = raw::run(&engine, &name, &body)
+        .and_then(|()| engine.request("POST", &format!("/containers/{name}/wait"), None))
+        .unwrap_or_else(|error| panic!("{host}: {error}"));
+    assert_eq!(written.1["StatusCode"], 0, "{host}: the files were not written: {}", written.1);
+    raw::remove(&engine, &name).unwrap_or_else(|error| panic!("{host}: {error}"));
 }
 
 impl<'a> Raw<'a> {
