@@ -13,6 +13,7 @@ use evenkeel_fabric::LinuxFabric;
 use evenkeel_manager::host::machine::Linux;
 use evenkeel_manager::{dns, healthcheck, host, instance, network, service};
 use evenkeel_names::handover::Sockets;
+use evenkeel_runtime::disk::StateDir;
 use evenkeel_runtime::env::Env;
 use evenkeel_runtime::store::Store;
 use tokio::signal::unix::{SignalKind, signal};
@@ -106,7 +107,7 @@ fn spawn(
 ) -> Result<(), Failed> {
     let args = edges.args;
     let (store, env, host) = (edges.store.clone(), edges.env.clone(), edges.host.clone());
-    let (state_dir, leads) = (args.state_dir.clone(), args.lead);
+    let (state_dir, leads) = (StateDir::from(args.state_dir.clone()), args.lead);
     match name {
         Name::Host => {
             let boot_id = std::fs::read_to_string(&args.boot_id_file)

@@ -107,7 +107,7 @@ async fn main() -> Result<(), Failure> {
         engine: Arc::new(Docker::new(Path::new(socket), Deadlines::default())),
         fabric: Arc::new(LinuxFabric::new()?),
         host: host.parse()?,
-        state_dir: PathBuf::from(state),
+        state_dir: PathBuf::from(state).into(),
         leads: false,
         etcd: BTreeSet::new(),
     };

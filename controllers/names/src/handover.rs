@@ -14,6 +14,7 @@ use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::net::{SocketAddrV4, TcpListener, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -22,6 +23,8 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, bind, listen, recvmsg, sendmsg, socket_with,
     socketpair, sockopt,
 };
+
+use crate::server::Server;
 
 /// The longest message.
 const MESSAGE: usize = 16 * 1024;
@@ -99,6 +102,9 @@ pub enum Sockets {
     Parent(OwnedFd),
     /// From the system: there is no parent, and names are silent while this process restarts.
     Direct,
+    /// From nowhere: nothing is bound. Whoever holds this asks the server's zone, once there is one; for
+    /// simulations.
+    Nowhere(Arc<OnceLock<Server>>),
 }
 
 impl Sockets {

@@ -4,20 +4,21 @@
 //! whole (written beside, flushed, renamed), so a reader sees the old one or the new one. What cannot be
 //! read is as good as absent: everything in it can be learnt anew.
 
+mod dir;
+mod files;
+mod memory;
 mod siblings;
 
-use std::fs::File;
-use std::io::Write;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use evenkeel_api::key::Controller;
-use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+pub use dir::{Disk, DiskWatch, Held, Refused, Stamp, StateDir};
+pub use memory::MemoryDisk;
 pub use siblings::Siblings;
 
 /// Changes with every change of the file's form that an older reader would misread.
@@ -46,51 +47,52 @@ pub enum DiskError {
     Json(#[source] serde_json::Error),
 }
 
-fn io<T>(verb: &'static str, path: &Path, result: std::io::Result<T>) -> Result<T, DiskError> {
-    result.map_err(|source| DiskError::Io { verb, path: path.to_owned(), source })
+impl From<Refused> for DiskError {
+    fn from(refused: Refused) -> Self {
+        DiskError::Io { verb: refused.verb, path: refused.path, source: refused.source }
+    }
 }
 
 /// A controller's own state on disk. Holds the controller's lock as long as it, or a file beside it, lives.
 pub struct StateFile<T> {
+    dir: StateDir,
+    /// Relative to the folder.
     path: PathBuf,
-    lock: Arc<Flock<File>>,
+    lock: Arc<Held>,
     saved: Mutex<Option<Vec<u8>>>,
     of: PhantomData<fn() -> T>,
 }
 
 impl<T: Serialize + DeserializeOwned> StateFile<T> {
-    /// Open `<state_dir>/<controller>/state.json` and take the lock beside it; the folder is made if it is
+    /// Open `<dir>/<controller>/state.json` and take the lock beside it; the folder is made if it is
     /// not there. The lock ends with the process, however that ends.
     ///
     /// # Errors
     /// Another process holds the lock, or the disk refuses.
-    pub fn open(state_dir: &Path, controller: Controller) -> Result<Self, DiskError> {
-        let folder = state_dir.join(controller.as_str());
-        io("create", &folder, std::fs::create_dir_all(&folder))?;
+    pub fn open(dir: &StateDir, controller: Controller) -> Result<Self, DiskError> {
+        let folder = Path::new(controller.as_str());
         let path = folder.join("lock");
-        let options = File::options().create(true).truncate(false).write(true).open(&path);
-        let lock = match Flock::lock(io("open", &path, options)?, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => lock,
-            Err((_, Errno::EWOULDBLOCK)) => return Err(DiskError::Locked(controller, path)),
-            Err((_, errno)) => return io("lock", &path, Err(errno.into())),
-        };
-        Ok(Self::at(folder.join(STATE), Arc::new(lock)))
+        match dir.disk().lock(&path)? {
+            Some(lock) => Ok(Self::at(dir.clone(), folder.join(STATE), Arc::new(lock))),
+            None => Err(DiskError::Locked(controller, dir.path().join(path))),
+        }
     }
 
-    fn at(path: PathBuf, lock: Arc<Flock<File>>) -> Self {
+    fn at(dir: StateDir, path: PathBuf, lock: Arc<Held>) -> Self {
         // The last life's value counts as saved: a restart that changes nothing writes nothing.
-        let saved = std::fs::read(&path).ok();
-        Self { path, lock, saved: Mutex::new(saved), of: PhantomData }
+        let saved = dir.disk().read(&path).ok().flatten();
+        Self { dir, path, lock, saved: Mutex::new(saved), of: PhantomData }
     }
 
     /// Another file of the same controller, `<name>.json`, under the same lock; siblings do not read it.
     pub fn beside<U: Serialize + DeserializeOwned>(&self, name: &str) -> StateFile<U> {
-        StateFile::at(self.path.with_file_name(format!("{name}.json")), self.lock.clone())
+        let path = self.path.with_file_name(format!("{name}.json"));
+        StateFile::at(self.dir.clone(), path, self.lock.clone())
     }
 
     /// What was saved last; none if there is nothing readable, which is logged.
     pub fn load(&self) -> Option<T> {
-        load(&self.path)
+        load(&self.dir, &self.path)
     }
 
     /// Save, if it differs from what was saved last. Blocks until it is on the disk.
@@ -103,18 +105,28 @@ impl<T: Serialize + DeserializeOwned> StateFile<T> {
         if saved.as_ref() == Some(&bytes) {
             return Ok(());
         }
-        let tmp = self.path.with_extension("tmp");
-        let write = || -> std::io::Result<()> {
-            let mut file = File::create(&tmp)?;
-            file.write_all(&bytes)?;
-            file.sync_all()
-        };
-        io("write", &tmp, write())?;
-        io("replace", &self.path, std::fs::rename(&tmp, &self.path))?;
+        self.dir.disk().replace(&self.path, &bytes)?;
         *saved = Some(bytes);
-        // The rename itself must outlive a power cut, too.
-        let folder = self.path.parent().unwrap_or(Path::new("."));
-        io("flush", folder, File::open(folder).and_then(|folder| folder.sync_all()))
+        Ok(())
+    }
+
+    /// The same, off this thread where the disk may be slow.
+    ///
+    /// # Errors
+    /// As [`StateFile::save`].
+    pub async fn save_aside(self: &Arc<Self>, value: Arc<T>) -> Result<(), DiskError>
+    where
+        T: Send + Sync + 'static,
+    {
+        if !self.dir.disk().is_slow() {
+            return self.save(&value);
+        }
+        let file = self.clone();
+        let saved = tokio::task::spawn_blocking(move || file.save(&value)).await;
+        saved.unwrap_or_else(|gone| {
+            let source = std::io::Error::other(gone);
+            Err(DiskError::Io { verb: "write", path: self.path.clone(), source })
+        })
     }
 }
 
@@ -161,13 +173,17 @@ fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Unreadable> {
     serde_json::from_slice(body).map_err(Unreadable::Value)
 }
 
-fn load<T: DeserializeOwned>(path: &Path) -> Option<T> {
-    let read = match std::fs::read(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
-        other => other.map_err(Unreadable::Io),
+fn load<T: DeserializeOwned>(dir: &StateDir, path: &Path) -> Option<T> {
+    let bytes = match dir.disk().read(path) {
+        Ok(bytes) => Ok(bytes?),
+        Err(error) => Err(Unreadable::Io(error)),
     };
-    read.and_then(|bytes| decode(&bytes))
-        .inspect_err(|why| tracing::warn!(path = %path.display(), %why, "a state file counts as absent"))
+    bytes
+        .and_then(|bytes| decode(&bytes))
+        .inspect_err(|why| {
+            let path = dir.path().join(path);
+            tracing::warn!(path = %path.display(), %why, "a state file counts as absent");
+        })
         .ok()
 }
 

@@ -31,13 +31,9 @@ pub(super) async fn run(file: StateFile<State>, mut told: watch::Receiver<Arc<St
             // Nobody tells any more: this controller ends.
             std::future::pending::<()>().await;
         }
-        let (file, state) = (file.clone(), told.borrow_and_update().clone());
-        match tokio::task::spawn_blocking(move || file.save(&state)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "the zone is not kept")
-            }
-            Err(error) => tracing::warn!(%error, "the zone is not kept"),
+        let state = told.borrow_and_update().clone();
+        if let Err(error) = file.save_aside(state).await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "the zone is not kept");
         }
     }
 }

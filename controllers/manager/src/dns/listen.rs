@@ -36,6 +36,10 @@ impl Listening {
         wanted: &BTreeSet<SocketAddrV4>,
         sure: bool,
     ) -> bool {
+        if let Sockets::Nowhere(asked) = &self.sockets {
+            asked.get_or_init(|| server.clone());
+            return true;
+        }
         self.served.retain(|address, _| wanted.contains(address));
         self.failed.retain(|address| wanted.contains(address));
         for address in wanted {

@@ -18,7 +18,7 @@ use evenkeel_api::key::{Controller, Key};
 use evenkeel_api::name::HostName;
 use evenkeel_names::forward::Forwarder;
 use evenkeel_names::handover::Sockets;
-use evenkeel_runtime::disk::{DiskError, StateFile};
+use evenkeel_runtime::disk::{DiskError, StateDir, StateFile};
 use evenkeel_runtime::env::Env;
 use evenkeel_runtime::mirror::Mirror;
 use evenkeel_runtime::store::Store;
@@ -37,7 +37,7 @@ pub struct DnsDeps {
     /// This host.
     pub host: HostName,
     /// Where controllers keep their state.
-    pub state_dir: PathBuf,
+    pub state_dir: StateDir,
     /// The host's resolvers, in the form of `resolv.conf`.
     pub resolv: PathBuf,
     /// Where listening sockets come from.

@@ -67,7 +67,7 @@ impl Rig {
             store: Arc::new(store.client(7)),
             env: Arc::new(Env::new(SystemClock, 7)),
             host: "h1".parse().unwrap(),
-            state_dir: dir.path().to_owned(),
+            state_dir: dir.path().into(),
             resolv: dir.path().join("resolv.conf"),
             sockets: Sockets::Direct,
             port,
@@ -187,7 +187,7 @@ async fn without_the_store_the_last_zone_is_served_also_after_a_restart_and_a_lo
     away.set_down(true);
     let rig = rig.restart(away).await;
     rig.until("10.88.1.1 10.88.2.2").await;
-    let instances = StateFile::open(rig.dir.path(), Controller::Instance).unwrap();
+    let instances = StateFile::open(&rig.dir.path().into(), Controller::Instance).unwrap();
     let observed = serde_json::json!({"state": {"is": "exited", "code": 1}, "since": 0});
     let observed: Observed = serde_json::from_value(observed).unwrap();
     let copy = LocalInstance { desired: evenkeel_api::record::Desired::Run, observed, ports: Vec::new() };

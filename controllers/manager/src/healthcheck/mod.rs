@@ -8,14 +8,13 @@ mod report;
 mod tests;
 
 use std::convert::Infallible;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use evenkeel_api::key::{Controller, prefix};
 use evenkeel_api::meta::Kind;
 use evenkeel_api::name::HostName;
 use evenkeel_probe::Probe;
-use evenkeel_runtime::disk::{DiskError, StateFile};
+use evenkeel_runtime::disk::{DiskError, StateDir, StateFile};
 use evenkeel_runtime::env::Env;
 use evenkeel_runtime::leader::Leadership;
 use evenkeel_runtime::mirror::Mirror;
@@ -33,7 +32,7 @@ pub struct HealthcheckDeps {
     /// This host.
     pub host: HostName,
     /// Where controllers keep their state.
-    pub state_dir: PathBuf,
+    pub state_dir: StateDir,
     /// How copies are asked.
     pub probe: Arc<dyn Probe>,
     /// Whether this process may lead.

@@ -60,7 +60,7 @@ const CHECK: &str = r#"{"target": {"service": "web"}, "type": "tcp", "port": 80,
 impl World {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let instances = StateFile::open(dir.path(), Controller::Instance).unwrap();
+        let instances = StateFile::open(&dir.path().into(), Controller::Instance).unwrap();
         let copies = LocalInstances::default();
         Self { store: MemoryStore::new(1), dir, probe: FakeProbe::default(), instances, copies }
     }
@@ -70,7 +70,7 @@ impl World {
             store: Arc::new(self.store.client(5)),
             env: Arc::new(Env::new(SystemClock, 5)),
             host: "h1".parse().unwrap(),
-            state_dir: self.dir.path().to_owned(),
+            state_dir: self.dir.path().into(),
             probe: Arc::new(self.probe.clone()),
             may_lead,
         }))
@@ -108,7 +108,7 @@ impl World {
 
     /// What siblings read of a copy.
     fn kept(&self, n: u8) -> Option<Verdict> {
-        let local: LocalHealth = Siblings::new(self.dir.path()).read(Controller::Healthcheck)?;
+        let local: LocalHealth = Siblings::new(&self.dir.path().into()).read(Controller::Healthcheck)?;
         local.health.get(&id(n))?.checks.values().next().map(|state| state.verdict)
     }
 

@@ -1,12 +1,11 @@
 //! What the host controller remembers on disk.
 
-use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use evenkeel_api::key::Controller;
 use evenkeel_plan::host::join::Joined;
 use evenkeel_plan::host::register;
-use evenkeel_runtime::disk::{DiskError, StateFile};
+use evenkeel_runtime::disk::{DiskError, StateDir, StateFile};
 use evenkeel_runtime::writer::LastWrite;
 use serde::{Deserialize, Serialize};
 
@@ -29,7 +28,7 @@ pub(super) struct Memory {
 
 impl Memory {
     /// Take up what was saved last.
-    pub fn open(state_dir: &Path) -> Result<Self, DiskError> {
+    pub fn open(state_dir: &StateDir) -> Result<Self, DiskError> {
         let file: StateFile<State> = StateFile::open(state_dir, Controller::Host)?;
         let state = Mutex::new(file.load().unwrap_or_default());
         Ok(Self { file, state })

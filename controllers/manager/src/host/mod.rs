@@ -11,7 +11,6 @@ mod memory;
 mod tests;
 
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +18,7 @@ use evenkeel_api::key::{Controller, Key};
 use evenkeel_api::name::HostName;
 use evenkeel_api::record::ALIVE_TTL;
 use evenkeel_engine::Engine;
-use evenkeel_runtime::disk::{DiskError, Siblings};
+use evenkeel_runtime::disk::{DiskError, Siblings, StateDir};
 use evenkeel_runtime::env::Env;
 use evenkeel_runtime::mirror::Mirror;
 use evenkeel_runtime::store::Store;
@@ -44,7 +43,7 @@ pub struct HostDeps {
     /// This host.
     pub host: HostName,
     /// Where controllers keep their state.
-    pub state_dir: PathBuf,
+    pub state_dir: StateDir,
     /// What is set from outside.
     pub settings: HostSettings,
 }

@@ -59,7 +59,7 @@ impl World {
             engine: self.engine.clone(),
             machine: Arc::new(OneCard),
             host: "h1".parse().unwrap(),
-            state_dir: disk.to_owned(),
+            state_dir: disk.into(),
             settings: HostSettings::new("10.0.0.11".parse().unwrap(), boot_id.into(), "0.1.0".into()),
         };
         tokio::spawn(run(deps))

@@ -82,13 +82,15 @@ impl Driver {
         let reports = Reports::new(&deps.host, saved.clone());
         let (tell, heard) = mpsc::unbounded_channel();
         let running = Running::default();
-        let path = deps.state_dir.join("instance").join("exec.sock");
-        let listener = exec::listen(&path).map_err(|source| Error::Exec { path, source })?;
         let mut tasks = JoinSet::new();
         tasks.spawn(reports.clone().keep_file(file));
         tasks.spawn(reports.clone().keep_store(writer.clone()));
         tasks.spawn(events::follow(deps.engine.clone(), deps.env.clone(), tell.clone()));
-        tasks.spawn(exec::serve(listener, deps.engine.clone(), running.clone()));
+        if let Some(dir) = deps.state_dir.real_path() {
+            let path = dir.join("instance").join("exec.sock");
+            let listener = exec::listen(&path).map_err(|source| Error::Exec { path, source })?;
+            tasks.spawn(exec::serve(listener, deps.engine.clone(), running.clone()));
+        }
         let (engine, host) = (deps.engine.clone(), deps.host.clone());
         Ok(Self {
             executor: Executor { engine, writer, host, turns: Turns::new(AT_ONCE) },

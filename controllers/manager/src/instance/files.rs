@@ -1,12 +1,12 @@
 //! Files that the controller reads and writes beside its state: policy, credentials, resolver files.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use evenkeel_api::name::InstanceId;
 use evenkeel_engine::RegistryAuth;
 use evenkeel_engine::reference::Reference;
 use evenkeel_plan::instance::policy::HostPolicy;
+use evenkeel_runtime::disk::StateDir;
 
 /// The host's policy. No file: nothing is allowed; one that cannot be read: the same, and it is logged.
 pub(super) fn policy(path: &Path) -> HostPolicy {
@@ -39,32 +39,35 @@ pub(super) fn credentials(path: &Path, image: &str) -> Option<RegistryAuth> {
 }
 
 /// Resolver files of this host's instances.
-pub(super) struct ResolverFiles(PathBuf);
+pub(super) struct ResolverFiles(StateDir);
 
 impl ResolverFiles {
-    pub(super) fn new(state_dir: &Path) -> Self {
-        Self(state_dir.join("instance").join("resolv"))
+    pub(super) fn new(state_dir: &StateDir) -> Self {
+        Self(state_dir.clone())
     }
 
+    /// As the host sees it: containers mount it.
     pub(super) fn path(&self, id: &InstanceId) -> PathBuf {
-        self.0.join(id.to_string())
+        self.0.path().join(file(id))
     }
 
     /// Writes an instance's file, in place: a file put over it would not be seen in the container. Not at
     /// all where it says the same.
     pub(super) fn write(&self, id: &InstanceId, text: &str) -> std::io::Result<()> {
-        let path = self.path(id);
-        if std::fs::read_to_string(&path).is_ok_and(|had| had == text) {
+        let file = file(id);
+        if self.0.disk().read(&file).is_ok_and(|had| had.is_some_and(|had| had == text.as_bytes())) {
             return Ok(());
         }
-        std::fs::create_dir_all(&self.0)?;
-        let mut file = std::fs::File::options().create(true).truncate(false).write(true).open(&path)?;
-        file.write_all(text.as_bytes())?;
-        file.set_len(text.len() as u64)
+        self.0.disk().overwrite(&file, text.as_bytes())
     }
 
     pub(super) fn remove(&self, id: &InstanceId) {
-        // One that stays costs nothing.
-        let _gone_already = std::fs::remove_file(self.path(id));
+        if let Err(error) = self.0.disk().remove(&file(id)) {
+            tracing::debug!(instance = %id, %error, "its resolver file stays; it costs nothing");
+        }
     }
+}
+
+fn file(id: &InstanceId) -> PathBuf {
+    ["instance", "resolv", &id.to_string()].iter().collect()
 }

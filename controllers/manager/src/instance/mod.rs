@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 use evenkeel_api::name::HostName;
 use evenkeel_engine::Engine;
-use evenkeel_runtime::disk::DiskError;
+use evenkeel_runtime::disk::{DiskError, StateDir};
 use evenkeel_runtime::env::Env;
 use evenkeel_runtime::store::Store;
 
@@ -42,7 +42,7 @@ pub struct InstanceDeps {
     pub host: HostName,
     /// Where controllers keep their state; the same path on the host as in here, as resolver files are
     /// mounted from it.
-    pub state_dir: PathBuf,
+    pub state_dir: StateDir,
     /// The host's policy; need not exist.
     pub policy: PathBuf,
     /// Registry credentials, a docker `config.json`; need not exist.

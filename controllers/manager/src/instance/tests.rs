@@ -90,7 +90,7 @@ impl World {
             env: Arc::new(Env::new(SystemClock, self.life)),
             engine: Arc::new(self.engine.clone()),
             host: host(),
-            state_dir: self.folder.path().to_owned(),
+            state_dir: self.folder.path().into(),
             policy: self.folder.path().join("policy.yaml"),
             registry_auth: self.folder.path().join("registry.json"),
         };
@@ -114,7 +114,7 @@ impl World {
         };
         let local = LocalNetworks { networks: BTreeMap::from([("lan".parse().unwrap(), lan)]) };
         let file = evenkeel_runtime::disk::StateFile::open(
-            self.folder.path(),
+            &self.folder.path().into(),
             evenkeel_api::key::Controller::Network,
         );
         file.unwrap().save(&local).unwrap();
@@ -231,7 +231,9 @@ async fn an_instance_lives_and_ends() {
 }
 
 fn read_state<T: DeserializeOwned>(folder: &Path) -> T {
-    evenkeel_runtime::disk::Siblings::new(folder).read(evenkeel_api::key::Controller::Instance).unwrap()
+    evenkeel_runtime::disk::Siblings::new(&folder.into())
+        .read(evenkeel_api::key::Controller::Instance)
+        .unwrap()
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
-use std::path::Path;
 use std::sync::Arc;
 
 use evenkeel_api::key::{Controller, Key, prefix};
@@ -14,7 +13,7 @@ use evenkeel_api::record::{
 };
 use evenkeel_api::service::{Port, ServiceSpec, Template};
 use evenkeel_plan::instance::book::Book;
-use evenkeel_runtime::disk::Siblings;
+use evenkeel_runtime::disk::{Siblings, StateDir};
 use evenkeel_runtime::mirror::Mirror;
 use evenkeel_runtime::store::Store;
 use serde::{Deserialize, Serialize};
@@ -59,7 +58,7 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn new(store: Arc<dyn Store>, host: &HostName, state_dir: &Path, saved: Saved) -> Self {
+    pub(super) fn new(store: Arc<dyn Store>, host: &HostName, state_dir: &StateDir, saved: Saved) -> Self {
         let prefixes = vec![
             prefix::instances_on(host),
             prefix::observed_on(host),

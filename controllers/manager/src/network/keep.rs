@@ -1,12 +1,11 @@
 //! What the network controller keeps on disk.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use evenkeel_api::key::Controller;
 use evenkeel_api::local::LocalNetworks;
 use evenkeel_plan::network::host::Inputs;
-use evenkeel_runtime::disk::{DiskError, StateFile};
+use evenkeel_runtime::disk::{DiskError, StateDir, StateFile};
 use evenkeel_runtime::writer::LastWrite;
 use serde::{Deserialize, Serialize};
 
@@ -24,16 +23,16 @@ pub(super) struct State {
 /// Our files.
 pub(super) struct Keep {
     file: StateFile<State>,
-    boot: PathBuf,
+    dir: StateDir,
     booted: Option<String>,
 }
 
 impl Keep {
-    pub fn open(state_dir: &Path) -> Result<Self, DiskError> {
+    pub fn open(state_dir: &StateDir) -> Result<Self, DiskError> {
         let file = StateFile::open(state_dir, Controller::Network)?;
-        let boot = state_dir.join(Controller::Network.as_str()).join("boot.nft");
-        let booted = std::fs::read_to_string(&boot).ok();
-        Ok(Self { file, boot, booted })
+        let booted = state_dir.disk().read(&boot()).ok().flatten();
+        let booted = booted.and_then(|bytes| String::from_utf8(bytes).ok());
+        Ok(Self { file, dir: state_dir.clone(), booted })
     }
 
     pub fn last_write(&self) -> StateFile<LastWrite> {
@@ -56,21 +55,19 @@ impl Keep {
         if self.booted.as_deref().unwrap_or_default() == text {
             return;
         }
-        match replace(&self.boot, text) {
+        // The boot reads the old text or the new one.
+        match self.dir.disk().replace(&boot(), text.as_bytes()).map_err(DiskError::from) {
             Ok(()) => self.booted = Some(text.to_owned()),
             Err(error) => {
-                let path = self.boot.display();
-                tracing::warn!(%error, %path, "the rules for the next boot are not on disk");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the rules for the next boot are not on disk"
+                );
             }
         }
     }
 }
 
-/// Beside, flushed, renamed: the boot reads the old text or the new one.
-fn replace(path: &Path, text: &str) -> std::io::Result<()> {
-    let tmp = path.with_extension("tmp");
-    let mut file = std::fs::File::create(&tmp)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    std::fs::rename(&tmp, path)
+fn boot() -> PathBuf {
+    Path::new(Controller::Network.as_str()).join("boot.nft")
 }

@@ -13,14 +13,13 @@ mod tests;
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use evenkeel_api::key::Controller;
 use evenkeel_api::name::HostName;
 use evenkeel_engine::Engine;
 use evenkeel_fabric::Fabric;
-use evenkeel_runtime::disk::DiskError;
+use evenkeel_runtime::disk::{DiskError, StateDir};
 use evenkeel_runtime::env::Env;
 use evenkeel_runtime::leader::Leadership;
 use evenkeel_runtime::store::Store;
@@ -42,7 +41,7 @@ pub struct NetworkDeps {
     /// This host.
     pub host: HostName,
     /// Where controllers keep their state.
-    pub state_dir: PathBuf,
+    pub state_dir: StateDir,
     /// Whether this host may lead.
     pub leads: bool,
     /// Where etcd is, beside the hosts: containers must not reach its ports.

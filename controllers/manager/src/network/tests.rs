@@ -97,7 +97,7 @@ impl World {
             engine: Arc::new(self.engine.clone()),
             fabric: Arc::new(self.fabric.clone()),
             host: host(),
-            state_dir: self.folder.path().to_owned(),
+            state_dir: self.folder.path().into(),
             leads: true,
             etcd: [].into(),
         };
@@ -131,7 +131,7 @@ impl World {
     }
 
     fn local(&self) -> LocalNetworks {
-        Siblings::new(self.folder.path()).read(Controller::Network).unwrap()
+        Siblings::new(&self.folder.path().into()).read(Controller::Network).unwrap()
     }
 
     async fn ready(&self) {

@@ -7,13 +7,12 @@ mod reign;
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use evenkeel_api::key::Controller;
 use evenkeel_api::name::HostName;
 use evenkeel_plan::service::World;
-use evenkeel_runtime::disk::{DiskError, StateFile};
+use evenkeel_runtime::disk::{DiskError, StateDir, StateFile};
 use evenkeel_runtime::env::Env;
 use evenkeel_runtime::leader::Leadership;
 use evenkeel_runtime::mirror::Mirror;
@@ -31,7 +30,7 @@ pub struct ServiceDeps {
     /// This host.
     pub host: HostName,
     /// Where controllers keep their state.
-    pub state_dir: PathBuf,
+    pub state_dir: StateDir,
     /// Whether this host may lead.
     pub leads: bool,
 }

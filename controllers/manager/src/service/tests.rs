@@ -89,7 +89,7 @@ impl Lab {
             store: Arc::new(self.store.client(seed)),
             env: Arc::new(Env::new(SystemClock, seed)),
             host: host.parse().unwrap(),
-            state_dir: dir.path().to_owned(),
+            state_dir: dir.path().into(),
             leads: true,
         };
         self.dirs.push(dir);

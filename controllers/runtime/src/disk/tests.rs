@@ -10,7 +10,7 @@ fn value(n: u64) -> Value {
 }
 
 fn open(dir: &Path) -> Result<StateFile<Value>, DiskError> {
-    StateFile::open(dir, Controller::Dns)
+    StateFile::open(&dir.into(), Controller::Dns)
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn what_is_broken_counts_as_absent() {
 #[tokio::test]
 async fn siblings_are_told_of_each_change_whether_the_folder_was_there_or_not() {
     let dir = tempfile::tempdir().unwrap();
-    let mut siblings = Siblings::new(dir.path());
+    let mut siblings = Siblings::new(&dir.path().into());
     let quiet = tokio::time::timeout(Duration::from_millis(50), siblings.changed()).await;
     assert!(quiet.is_err(), "nothing has changed");
     let file = open(dir.path()).unwrap();
@@ -92,4 +92,70 @@ async fn siblings_are_told_of_each_change_whether_the_folder_was_there_or_not() 
     let (controller, siblings) = tokio::time::timeout(soon, wait).await.unwrap().unwrap();
     assert_eq!(controller, Controller::Dns);
     assert_eq!(siblings.read::<Value>(Controller::Dns), Some(value(2)));
+}
+
+/// Both disks do the same.
+fn disks(dir: &tempfile::TempDir) -> [(&'static str, StateDir); 2] {
+    let memory = StateDir::on(Arc::new(MemoryDisk::new()), Path::new("/state"));
+    [("files", dir.path().into()), ("memory", memory)]
+}
+
+#[test]
+fn the_twin_keeps_locks_and_tells_versions_as_files_do() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, on) in disks(&dir) {
+        let (disk, file) = (on.disk(), Path::new("dns/resolv/x"));
+        assert!(disk.read(file).unwrap().is_none() && disk.stamp(file).is_none(), "{name}");
+        disk.remove(file).unwrap();
+        disk.overwrite(file, b"longer").unwrap();
+        let before = disk.stamp(file);
+        disk.overwrite(file, b"short").unwrap();
+        assert_eq!(disk.read(file).unwrap().unwrap(), b"short", "{name}");
+        assert_ne!(disk.stamp(file), before, "{name}");
+        disk.replace(file, b"whole").unwrap();
+        assert_eq!(disk.read(file).unwrap().unwrap(), b"whole", "{name}");
+        disk.remove(file).unwrap();
+        assert!(disk.stamp(file).is_none(), "{name}");
+        let lock = Path::new("dns/lock");
+        let held = disk.lock(lock).unwrap();
+        assert!(held.is_some() && disk.lock(lock).unwrap().is_none(), "{name}");
+        drop(held);
+        assert!(disk.lock(lock).unwrap().is_some(), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn both_disks_tell_siblings_of_a_change() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, on) in disks(&dir) {
+        let mut siblings = Siblings::new(&on);
+        let file: StateFile<Value> = StateFile::open(&on, Controller::Dns).unwrap();
+        file.save(&value(3)).unwrap();
+        let soon = tokio::time::timeout(Duration::from_secs(2), siblings.changed()).await;
+        assert_eq!(soon.unwrap(), Controller::Dns, "{name}");
+        let none = tokio::time::timeout(Duration::from_millis(20), siblings.changed()).await;
+        assert!(none.is_err(), "{name}: nothing else has changed");
+        assert_eq!(siblings.read::<Value>(Controller::Dns), Some(value(3)), "{name}");
+    }
+}
+
+#[test]
+fn a_disk_in_memory_dies_with_its_process_and_loses_what_was_not_flushed() {
+    let first = MemoryDisk::new();
+    let dir = |disk: &MemoryDisk| StateDir::on(Arc::new(disk.clone()), Path::new("/state"));
+    let file: StateFile<Value> = StateFile::open(&dir(&first), Controller::Dns).unwrap();
+    file.save(&value(1)).unwrap();
+    first.overwrite(Path::new("dns/loose"), b"x").unwrap();
+    let second = first.next_life();
+    assert!(file.save(&value(2)).is_err(), "the dead do not write");
+    let again: StateFile<Value> = StateFile::open(&dir(&second), Controller::Dns).unwrap();
+    assert_eq!(again.load(), Some(value(1)));
+    second.power_cut();
+    assert_eq!(again.load(), Some(value(1)));
+    assert_eq!(second.read(Path::new("dns/loose")).unwrap(), None);
+    second.set_full(true);
+    assert!(again.save(&value(3)).is_err());
+    assert_eq!(again.load(), Some(value(1)));
+    second.set_full(false);
+    again.save(&value(3)).unwrap();
 }
