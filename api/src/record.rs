@@ -465,13 +465,17 @@ pub struct Copies {
     pub updated: u32,
 }
 
-/// `confirmed`: a person meant a mass deletion; put in the same Txn as the deletions.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// `confirmed`: a person meant a mass deletion; put in the same Txn as the deletions, or after them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Confirmed {
     /// Who.
     pub by: String,
     /// What was deleted, for people to read.
     pub what: String,
+    /// The objects that are meant, where the deletions came before this.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub objects: BTreeSet<ObjectRef>,
 }
 
 /// `brake`: hosts that a person declared dead, so that their copies may be replaced in spite of the brake.

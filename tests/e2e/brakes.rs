@@ -64,8 +64,6 @@ fn a_slip_that_deletes_all_services_is_held() {
         for service in services {
             lab.settled(&format!("shop/{service}"), 2, 60);
         }
-        // The clean-up before this case was confirmed, and what follows within 10 s is taken to be meant too.
-        pause(Duration::from_secs(8));
         let before = ids(lab);
         let slip = || lab.etcdctl(&["del", "--prefix", "/evenkeel/v1/services/"]).ok();
         slip();

@@ -95,5 +95,9 @@ impl Delete {
 pub fn confirmed(objects: &[ObjectRef]) -> Confirmed {
     let by = std::env::var("USER").unwrap_or_else(|_| "unknown".to_owned());
     let what: Vec<String> = objects.iter().take(20).map(ToString::to_string).collect();
-    Confirmed { by, what: format!("{} objects: {}", objects.len(), what.join(", ")) }
+    Confirmed {
+        by,
+        what: format!("{} objects: {}", objects.len(), what.join(", ")),
+        objects: objects.iter().cloned().collect(),
+    }
 }

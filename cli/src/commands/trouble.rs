@@ -10,7 +10,7 @@ use evenkeel_api::name::HostName;
 use evenkeel_api::record::{
     BrakeState, Condition, ConditionType, Distrust, Phase, Rollout, Status, Timestamp,
 };
-use evenkeel_runtime::store::{Kv, Store};
+use evenkeel_runtime::store::{Kv, Store, StoreError, TxnBuilder};
 use serde::Serialize;
 
 use crate::failure::Failure;
@@ -45,6 +45,7 @@ pub async fn all(
     let brakes = snapshot::get::<BrakeState>(store, &Key::Brakes).await?.map(|found| found.value);
     trouble.extend(brakes.iter().flat_map(of_brakes));
     trouble.extend(distrust(store).await?);
+    trouble.extend(no_writes(store).await);
     trouble.extend(paused(store, objects).await?);
     let leaders = store.list(&prefix::leaders()).await?;
     trouble.extend(of_leaders(leaders.kvs.iter().filter_map(|kv| kv.key.parse().ok())));
@@ -142,6 +143,29 @@ fn of_distrust(host: &HostName, said: &[(Controller, Distrust)]) -> Option<Troub
             first.why
         ),
     })
+}
+
+/// Whether the store takes no writes. Reads do not tell: so a write is asked for whose demand never holds,
+/// which a store that is full refuses before it looks at the demand.
+async fn no_writes(store: &Arc<dyn Store>) -> Option<Trouble> {
+    let never = TxnBuilder::new().if_unchanged(&Key::Cluster, i64::MAX).put(&Key::Confirmed, "");
+    match store.commit(&never.build().ok()?).await {
+        Ok(_) => None,
+        Err(StoreError::Full) => {
+            let revision = store.get(&Key::Cluster).await.map_or(0, |(_, header)| header.revision);
+            Some(now(
+                "etcd is full (NOSPACE) and takes no writes: nothing new is decided, what runs goes on"
+                    .to_owned(),
+                format!(
+                    "with all members in ETCDCTL_ENDPOINTS: `etcdctl compact {revision}`, then `etcdctl defrag`, \
+                     then `etcdctl alarm disarm`; let etcd compact by itself, and it does not fill up"
+                ),
+            ))
+        }
+        // Who may only read is refused too.
+        Err(StoreError::Refused(why)) if why.contains("permission denied") => None,
+        Err(error) => Some(now("etcd takes no writes: nothing new is decided".to_owned(), error.to_string())),
+    }
 }
 
 /// Rollouts that paused a moment ago, of which the status does not tell yet.
@@ -273,6 +297,24 @@ mod tests {
         assert_eq!(found.since, Timestamp(7));
         assert_eq!(found.what, "h1: dns, network controllers do not trust etcd and stop nothing");
         assert!(found.why.starts_with("revision 7 was there; if etcd was restored"), "{}", found.why);
+    }
+
+    #[test]
+    fn a_full_store_is_told_of_without_a_write() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let memory = evenkeel_etcd::MemoryStore::new(1);
+            let store: Arc<dyn Store> = Arc::new(memory.clone());
+            assert_eq!(no_writes(&store).await, None);
+            memory.set_full(true);
+            let said = no_writes(&store).await.unwrap();
+            assert!(said.what.starts_with("etcd is full (NOSPACE)"), "{}", said.what);
+            assert!(said.why.contains(&format!("etcdctl compact {}", memory.revision())), "{}", said.why);
+            memory.set_full(false);
+            let before = memory.revision();
+            assert_eq!(no_writes(&store).await, None);
+            assert_eq!(memory.revision(), before);
+        });
     }
 
     #[test]

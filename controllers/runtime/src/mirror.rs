@@ -66,6 +66,11 @@ impl Mirror {
         self.shared.lock().get(&key.to_string()).cloned()
     }
 
+    /// The revision at which a key was deleted, if its deletion was seen and is not long ago.
+    pub fn deleted_at(&self, key: &Key) -> Option<i64> {
+        self.shared.lock().deleted_at(&key.to_string())
+    }
+
     /// One key, parsed; a bad value is none, and logged once.
     pub fn json<T: DeserializeOwned>(&self, key: &Key) -> Option<Versioned<T>> {
         let kv = self.get(key)?;

@@ -114,7 +114,7 @@ impl<'a> Keel<'a> {
 
     fn delete(&self, key: &str) {
         // Confirmed: one after the other in short time looks like a slip.
-        let confirmed = Confirmed { by: "bench".to_owned(), what: key.to_owned() };
+        let confirmed = Confirmed { by: "bench".to_owned(), what: key.to_owned(), ..Confirmed::default() };
         let confirmed = serde_json::to_vec(&confirmed).unwrap_or_else(|error| panic!("{error}"));
         self.commit(TxnBuilder::new().delete(&key_of(key)).put(&Key::Confirmed, confirmed));
     }

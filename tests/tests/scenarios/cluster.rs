@@ -8,8 +8,8 @@ use evenkeel_api::meta::{Kind, ObjectRef};
 use evenkeel_api::name::{HostName, Scoped, ServiceId, Slot};
 use evenkeel_api::network::{Cidr, Ipam, NetworkSpec, Pool};
 use evenkeel_api::record::{
-    Address, Alive, Brake, CheckState, Desired, Facts, Health, InstanceState, Observed, Pin, Timestamp,
-    Verdict,
+    Address, Alive, Brake, CheckState, Confirmed, Desired, Facts, Health, InstanceState, Observed, Pin,
+    Timestamp, Verdict,
 };
 use evenkeel_api::text::{self, DocumentSpec, Origin};
 use evenkeel_plan::service::{
@@ -161,10 +161,11 @@ impl Cluster {
     }
 
     pub fn delete(&mut self, services: &[&str]) -> Done {
-        self.next();
+        let revision = self.next();
         for service in services {
             let id: ServiceId = name(service)?;
-            self.world.services.get_mut(&id).ok_or("no such service")?.document = None;
+            let entry = self.world.services.get_mut(&id).ok_or("no such service")?;
+            (entry.document, entry.deleted) = (None, Some(revision));
         }
         Ok(())
     }
@@ -246,7 +247,10 @@ impl Cluster {
     }
 
     pub fn confirm(&mut self) {
-        self.world.confirmed = Some(self.next());
+        let held = self.world.brakes.as_ref().map(|brakes| brakes.value.deletions.clone());
+        let value = Confirmed { objects: held.unwrap_or_default(), ..Confirmed::default() };
+        let revision = self.next();
+        self.world.confirmed = Some(At { value, mod_revision: revision, create_revision: revision });
     }
 
     pub fn dead(&mut self, hosts: &[&str]) -> Done {

@@ -199,11 +199,22 @@ impl Heart {
         let value = serde_json::to_vec(alive).map_err(|e| StoreError::Refused(e.to_string()))?;
         let txn = TxnBuilder::new().if_unchanged(&self.key, revision).put_leased(&self.key, value, lease);
         let txn = txn.build().map_err(|e| StoreError::Refused(e.to_string()))?;
+        // On disk before it is asked for: after a crash it may have been done.
+        let before = self.memory.get().registration.put;
+        self.memory.change(|state| state.registration.put = true);
+        let not_done = || self.memory.change(|state| state.registration.put = before);
         match self.store.commit(&txn).await {
             Ok(committed) if committed.succeeded => self.report(alive),
-            Ok(_) | Err(StoreError::Unknown(_)) => {}
-            Err(StoreError::LeaseGone) => self.lost(lease),
-            Err(error) => return Err(error),
+            Ok(_) => not_done(),
+            Err(StoreError::Unknown(_)) => {}
+            Err(StoreError::LeaseGone) => {
+                not_done();
+                self.lost(lease);
+            }
+            Err(error) => {
+                not_done();
+                return Err(error);
+            }
         }
         Ok(())
     }

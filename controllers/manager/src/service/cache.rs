@@ -74,7 +74,36 @@ impl Cache {
                 }
             }
         }
+        cache.all_deleted(mirror);
         cache
+    }
+
+    /// When documents went of which more than that is still here.
+    fn all_deleted(&mut self, mirror: &Mirror) {
+        let at = |object| mirror.deleted_at(&Key::Document(object));
+        for (id, service) in self.world.services.iter_mut().filter(|(_, one)| one.document.is_none()) {
+            service.deleted = at(ObjectRef::Service(id.clone()));
+        }
+        for (name, host) in self.world.hosts.iter_mut().filter(|(_, one)| one.document.is_none()) {
+            host.deleted = at(ObjectRef::Host(name.clone()));
+        }
+    }
+
+    /// A document went, at this revision if it was seen to go.
+    pub fn deleted(&mut self, object: &ObjectRef, at: Option<i64>) {
+        match object {
+            ObjectRef::Service(id) => {
+                if let Some(service) = self.world.services.get_mut(id) {
+                    service.deleted = at;
+                }
+            }
+            ObjectRef::Host(name) => {
+                if let Some(host) = self.world.hosts.get_mut(name) {
+                    host.deleted = at;
+                }
+            }
+            _ => {}
+        }
     }
 
     /// Take over a key that changed.
@@ -130,7 +159,14 @@ impl Cache {
                 touched.all = true;
             }
             Key::Brakes => set(&mut self.world.brakes, kv),
-            Key::Confirmed => self.world.confirmed = kv.map(|kv| kv.mod_revision),
+            // That it was said counts, also if what was said cannot be read.
+            Key::Confirmed => {
+                self.world.confirmed = kv.map(|kv| At {
+                    value: plain(Some(kv)).unwrap_or_default(),
+                    mod_revision: kv.mod_revision,
+                    create_revision: kv.create_revision,
+                });
+            }
             _ => {}
         }
         self.world.services.retain(|_, service| !service.is_empty());

@@ -139,6 +139,9 @@ impl Reign {
             let Ok(key) = text.parse::<Key>() else { continue };
             let kv = self.mirror.get(&key);
             self.cache.apply(&key, kv.as_ref(), touched);
+            if let Key::Document(object) = &key {
+                self.cache.deleted(object, self.mirror.deleted_at(&key));
+            }
         }
     }
 

@@ -136,10 +136,15 @@ fn tell(
     if let Some(accepted) = accepted {
         let tally = Tally::of(check, &accepted.spec, world);
         let fault = fault(check, &accepted.spec, world);
-        let all_pass = fault.is_none() && tally.unhealthy.is_empty() && tally.starting.is_empty();
-        let reason = if all_pass { "Passing" } else { "NotPassing" };
+        // A copy that is about to start is nothing that a person must know of.
+        let none_fails = fault.is_none() && tally.unhealthy.is_empty();
+        let reason = match (none_fails, tally.starting.is_empty()) {
+            (false, _) => "NotPassing",
+            (true, false) => "Starting",
+            (true, true) => "Passing",
+        };
         let message = tally.counts();
-        conditions.push(condition(ConditionType::Available, all_pass, reason, message, old, wall));
+        conditions.push(condition(ConditionType::Available, none_fails, reason, message, old, wall));
         let (holds, reason, message) = match (fault, tally.unhealthy.is_empty()) {
             (Some((reason, message)), _) => (true, reason, message),
             (None, false) => (true, "Unhealthy", named(&tally.unhealthy)),

@@ -15,12 +15,19 @@ pub struct Memory {
     /// The boot in which the lease was taken.
     #[serde(default)]
     pub boot_id: String,
-    /// The last incarnation that was, or may have been, registered.
+    /// The last incarnation that was to be registered.
     #[serde(default)]
     pub incarnation: u64,
+    /// Whether it was, or may have been: if not, the next lease is taken for the same incarnation.
+    #[serde(default = "may_have_been")]
+    pub put: bool,
     /// The lease of that incarnation; absent while there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<i64>,
+}
+
+fn may_have_been() -> bool {
+    true
 }
 
 /// `alive/<h>` as it stands in the store.
@@ -85,11 +92,10 @@ pub fn granted(memory: &Memory, boot_id: &str, seen: Option<&Seen>, lease: i64, 
     let in_store = seen.and_then(|seen| seen.alive.as_ref()).map_or(0, |alive| alive.incarnation);
     let base =
         if memory.incarnation == 0 { u64::try_from(revision).unwrap_or(0) } else { memory.incarnation };
-    Memory {
-        boot_id: boot_id.to_owned(),
-        incarnation: base.max(in_store).saturating_add(1),
-        lease: Some(lease),
-    }
+    // Leases that nothing was put under were no registration that anybody has seen.
+    let unused = !memory.put && memory.incarnation > in_store && memory.boot_id == boot_id;
+    let incarnation = if unused { memory.incarnation } else { base.max(in_store).saturating_add(1) };
+    Memory { boot_id: boot_id.to_owned(), incarnation, put: false, lease: Some(lease) }
 }
 
 #[cfg(test)]
@@ -97,7 +103,7 @@ mod tests {
     use super::*;
 
     fn memory(boot: &str, incarnation: u64, lease: Option<i64>) -> Memory {
-        Memory { boot_id: boot.into(), incarnation, lease }
+        Memory { boot_id: boot.into(), incarnation, put: true, lease }
     }
 
     fn seen(boot: &str, incarnation: u64, lease: i64) -> Option<Seen> {
@@ -145,7 +151,14 @@ mod tests {
 
     #[test]
     fn incarnations_only_grow() {
-        assert_eq!(granted(&memory("b", 4, None), "b", None, 9, 1000), memory("b", 5, Some(9)));
+        let first = granted(&memory("b", 4, None), "b", None, 9, 1000);
+        assert_eq!(first, Memory { put: false, ..memory("b", 5, Some(9)) });
+        // The store did not take it, and ended the lease: nobody has seen incarnation 5.
+        let again = granted(&Memory { lease: None, ..first.clone() }, "b", None, 10, 1001);
+        assert_eq!(again, Memory { put: false, ..memory("b", 5, Some(10)) });
+        let seen_after_all =
+            granted(&Memory { lease: None, ..first }, "b", seen("b", 5, 9).as_ref(), 10, 1001);
+        assert_eq!(seen_after_all.incarnation, 6);
         assert_eq!(granted(&memory("a", 4, None), "b", seen("a", 6, 7).as_ref(), 9, 1000).incarnation, 7);
         assert_eq!(granted(&Memory::default(), "b", None, 9, 1000).incarnation, 1001);
     }

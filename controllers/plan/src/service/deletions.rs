@@ -1,17 +1,20 @@
 //! The brake on deletions: many documents gone at once is more often a slip than a wish.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use evenkeel_api::meta::ObjectRef;
 
-use super::memory::{DeletionMemory, Memory};
+use super::memory::{DeletionMemory, Memory, Vanished};
 use super::world::World;
 
-/// Documents that go within this time of each other are counted together.
-pub const WINDOW: Duration = Duration::from_secs(10);
+/// Documents of which each goes within this time of another are counted together: that is one command, and
+/// not a person who deletes one after the other.
+const TOGETHER: Duration = Duration::from_secs(1);
+/// One that went is counted for so long, though what it brought is already being taken down.
+const WINDOW: Duration = Duration::from_secs(10);
 /// A document must be gone for so long before that counts: deletions in a row are seen together.
-pub const SETTLE: Duration = Duration::from_millis(200);
+const SETTLE: Duration = Duration::from_millis(200);
 /// Fewer deletions than these are never held.
 const FEW: usize = 3;
 
@@ -31,77 +34,94 @@ pub(crate) fn fate(memory: &Memory, object: &ObjectRef, now: Duration) -> Fate {
     let memory = &memory.deletions;
     match memory.vanished.get(object) {
         _ if memory.held.contains(object) => Fate::Held,
-        Some(since) if now.saturating_sub(*since) >= SETTLE => Fate::Delete,
-        Some(since) => Fate::Wait((*since + SETTLE).saturating_sub(now)),
+        Some(went) if now.saturating_sub(went.since) >= SETTLE => Fate::Delete,
+        Some(went) => Fate::Wait((went.since + SETTLE).saturating_sub(now)),
         None => Fate::Wait(SETTLE),
     }
 }
 
-/// Take note of documents that are gone.
-pub(crate) fn observe(memory: &mut DeletionMemory, world: &World, now: Duration) {
-    let first = memory.confirmed.is_none() && memory.vanished.is_empty() && memory.held.is_empty();
-    match (world.confirmed, memory.confirmed) {
-        (Some(revision), Some((known, _))) if revision != known => {
-            memory.confirmed = Some((revision, Some(now)))
-        }
-        // What stood there when we began may be of any age.
-        (Some(revision), None) => memory.confirmed = Some((revision, None)),
-        (None, None) => memory.confirmed = Some((0, None)),
-        _ => {}
-    }
+/// Take note of documents that are gone. `first`: nothing was observed before, so what is gone went at a time
+/// that nobody knows.
+pub(crate) fn observe(memory: &mut DeletionMemory, world: &World, now: Duration, first: bool) {
     if first && let Some(brakes) = &world.brakes {
         memory.held = brakes.value.deletions.clone();
-        memory.held_at = Some(brakes.mod_revision);
     }
     let gone = gone(world);
     // What is being taken down stays counted for the window, so that a slow slip is held at its middle.
-    memory.vanished.retain(|object, since| gone.contains(object) || now.saturating_sub(*since) < WINDOW);
-    for object in &gone {
-        memory.vanished.entry(object.clone()).or_insert(now);
+    memory.vanished.retain(|object, went| {
+        let recent = now.saturating_sub(went.since) < WINDOW && !has_document(world, object);
+        recent || gone.contains_key(object)
+    });
+    for (object, at) in &gone {
+        let went = memory.vanished.entry(object.clone()).or_insert(Vanished { since: now, meant: false });
+        went.meant |= is_meant(world, object, *at);
     }
-    memory.held.retain(|object| gone.contains(object));
-    let newer = memory.confirmed.map_or(0, |(revision, _)| revision) > memory.held_at.unwrap_or(0);
-    if newer {
-        memory.held.clear();
+    let vanished = &memory.vanished;
+    memory
+        .held
+        .retain(|object| gone.contains_key(object) && !vanished.get(object).is_some_and(|went| went.meant));
+    for slip in slips(memory, world) {
+        memory.held.extend(slip.into_iter().filter(|object| gone.contains_key(object)));
     }
-    let fresh = memory.confirmed.and_then(|(_, at)| at).is_some_and(|at| now.saturating_sub(at) < WINDOW);
-    if fresh {
-        return;
-    }
-    hold(memory, world, &gone, now);
 }
 
-fn hold(memory: &mut DeletionMemory, world: &World, gone: &BTreeSet<ObjectRef>, now: Duration) {
+fn has_document(world: &World, object: &ObjectRef) -> bool {
+    match object {
+        ObjectRef::Service(id) => world.services.get(id).is_some_and(|service| service.document.is_some()),
+        ObjectRef::Host(name) => world.hosts.get(name).is_some_and(|host| host.document.is_some()),
+        _ => false,
+    }
+}
+
+/// Whether a person said that this very deletion is meant: in the same transaction, or by name after it. A
+/// document that was put again since then, and deleted again, is not meant.
+fn is_meant(world: &World, object: &ObjectRef, at: Gone) -> bool {
+    let Some(confirmed) = &world.confirmed else { return false };
+    let named = confirmed.value.objects.contains(object);
+    match at.deleted {
+        Some(deleted) => deleted == confirmed.mod_revision || (named && deleted < confirmed.mod_revision),
+        None => named && at.accepted < confirmed.mod_revision,
+    }
+}
+
+/// What vanished together, if that is so much that it looks like a slip. Services and hosts are counted apart.
+fn slips(memory: &DeletionMemory, world: &World) -> Vec<Vec<ObjectRef>> {
     let services = world.services.values().filter(|service| service.accepted.is_some()).count();
     let hosts = world.hosts.values().filter(|host| host.accepted.is_some()).count();
+    let mut slips = Vec::new();
     for (is_service, all) in [(true, services), (false, hosts)] {
         let of_kind = |object: &&ObjectRef| matches!(object, ObjectRef::Service(_)) == is_service;
-        let together = |object: &&ObjectRef| {
-            memory.held.contains(*object)
-                || memory.vanished.get(*object).is_some_and(|since| now.saturating_sub(*since) < WINDOW)
-        };
-        let recent = memory.vanished.keys().filter(of_kind).filter(together).count();
-        if recent >= FEW && 2 * recent >= all {
-            let open = gone.iter().filter(of_kind);
-            let fresh: Vec<ObjectRef> =
-                open.filter(|object| !memory.held.contains(*object)).cloned().collect();
-            if !fresh.is_empty() {
-                memory.held.extend(fresh);
-                memory.held_at = Some(memory.confirmed.map_or(0, |(revision, _)| revision));
-            }
-        }
+        let unmeant = memory.vanished.iter().filter(|(object, went)| of_kind(object) && !went.meant);
+        let mut went: Vec<(Duration, &ObjectRef)> =
+            unmeant.map(|(object, went)| (went.since, object)).collect();
+        went.sort();
+        let runs = went.chunk_by(|before, after| after.0.saturating_sub(before.0) <= TOGETHER);
+        let many = runs.filter(|run| run.len() >= FEW && 2 * run.len() >= all);
+        slips.extend(many.map(|run| run.iter().map(|(_, object)| (*object).clone()).collect()));
     }
+    slips
+}
+
+/// When a document went, as far as that is known.
+#[derive(Debug, Clone, Copy)]
+struct Gone {
+    /// The revision of its deletion.
+    deleted: Option<i64>,
+    /// The revision of the document that was accepted last.
+    accepted: i64,
 }
 
 /// Objects that are accepted, not being taken down, and whose documents are gone.
-fn gone(world: &World) -> BTreeSet<ObjectRef> {
-    let services = world.services.iter().filter(|(_, service)| {
-        service.document.is_none()
-            && service.accepted.as_ref().is_some_and(|accepted| !accepted.value.deleting)
+fn gone(world: &World) -> BTreeMap<ObjectRef, Gone> {
+    let services = world.services.iter().filter_map(|(id, service)| {
+        let accepted = service.accepted.as_ref().filter(|_| service.document.is_none())?;
+        let gone = Gone { deleted: service.deleted, accepted: accepted.value.source_revision };
+        (!accepted.value.deleting).then(|| (ObjectRef::Service(id.clone()), gone))
     });
-    let hosts = world.hosts.iter().filter(|(_, host)| {
-        host.document.is_none() && host.accepted.as_ref().is_some_and(|accepted| !accepted.value.deleting)
+    let hosts = world.hosts.iter().filter_map(|(name, host)| {
+        let accepted = host.accepted.as_ref().filter(|_| host.document.is_none())?;
+        let gone = Gone { deleted: host.deleted, accepted: accepted.value.source_revision };
+        (!accepted.value.deleting).then(|| (ObjectRef::Host(name.clone()), gone))
     });
-    let services = services.map(|(id, _)| ObjectRef::Service(id.clone()));
-    services.chain(hosts.map(|(name, _)| ObjectRef::Host(name.clone()))).collect()
+    services.chain(hosts).collect()
 }

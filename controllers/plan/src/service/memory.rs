@@ -67,14 +67,19 @@ pub(crate) struct BrakeMemory {
 /// Documents that went, measured.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct DeletionMemory {
-    /// When each was first missed.
-    pub vanished: BTreeMap<ObjectRef, Duration>,
+    /// Those that went of late, or are gone and kept.
+    pub vanished: BTreeMap<ObjectRef, Vanished>,
     /// Those that are kept although their documents are gone.
     pub held: BTreeSet<ObjectRef>,
-    /// The confirmation that was known when they were held.
-    pub held_at: Option<i64>,
-    /// The newest confirmation and when it came; `None`: before we led.
-    pub confirmed: Option<(i64, Option<Duration>)>,
+}
+
+/// One document that went.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Vanished {
+    /// When it was first missed.
+    pub since: Duration,
+    /// A person said that this deletion is meant.
+    pub meant: bool,
 }
 
 /// One service, measured.
@@ -128,7 +133,7 @@ impl Memory {
     /// answered, so that absence of a host is not our own.
     pub fn observe(&mut self, world: &World, now: Duration, answered: bool) {
         super::failover::observe(self, world, now, answered);
-        super::deletions::observe(&mut self.deletions, world, now);
+        super::deletions::observe(&mut self.deletions, world, now, !self.began);
         self.networks.retain(|name, _| world.networks.contains_key(name));
         for name in world.networks.keys() {
             self.networks.entry(name.clone()).or_insert(self.began.then_some(now));

@@ -1,12 +1,14 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use evenkeel_api::host::{Availability, HostSpec, Reserved};
-use evenkeel_api::meta::Metadata;
+use evenkeel_api::meta::{Metadata, ObjectRef};
 use evenkeel_api::name::{HostName, InstanceId, ServiceId};
 use evenkeel_api::network::{Cidr, Ipam, NetworkSpec, Pool};
 use evenkeel_api::quantity::{Bytes, MilliCpus};
-use evenkeel_api::record::{Address, Alive, Desired, Facts, InstanceState, Observed, Phase, Pin, Timestamp};
+use evenkeel_api::record::{
+    Address, Alive, Confirmed, Desired, Facts, InstanceState, Observed, Phase, Pin, Timestamp,
+};
 use evenkeel_api::service::{Published, ServiceSpec, UpdateOrder};
 
 use super::*;
@@ -107,8 +109,28 @@ impl Lab {
     }
 
     pub fn delete(&mut self, service: &str) {
+        self.delete_together(&[service]);
+    }
+
+    /// In one transaction.
+    pub fn delete_together(&mut self, services: &[&str]) {
         self.model.revision += 1;
-        self.model.world.services.get_mut(&id(service)).unwrap().document = None;
+        for service in services {
+            let entry = self.model.world.services.get_mut(&id(service)).unwrap();
+            (entry.document, entry.deleted) = (None, Some(self.model.revision));
+        }
+    }
+
+    /// A person says that deletions are meant: those of this very transaction, and those that are named.
+    pub fn confirm_now(&mut self, objects: BTreeSet<ObjectRef>) {
+        let revision = self.model.revision;
+        let value = Confirmed { objects, ..Confirmed::default() };
+        self.model.world.confirmed = Some(At { value, mod_revision: revision, create_revision: revision });
+    }
+
+    pub fn confirm(&mut self, objects: BTreeSet<ObjectRef>) {
+        self.model.revision += 1;
+        self.confirm_now(objects);
     }
 
     pub fn host_gone(&mut self, name: &str) {
@@ -274,7 +296,7 @@ fn scaling_down_and_deleting_are_gentle() {
 #[test]
 fn a_namesake_never_gets_the_same_ids() {
     let mut lab = Lab::new(3);
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = BTreeSet::new();
     for _ in 0..5 {
         lab.put("shop/web", spec("web:1", 20));
         lab.seconds(1);
@@ -497,11 +519,82 @@ fn many_documents_gone_at_once_are_held() {
     lab.put("a/a", spec("web:1", 1));
     lab.seconds(1);
     assert_eq!(lab.model.world.brakes.as_ref().unwrap().value.deletions.len(), 2);
-    lab.model.revision += 1;
-    lab.model.world.confirmed = Some(lab.model.revision);
+    let held = lab.model.world.brakes.as_ref().unwrap().value.deletions.clone();
+    lab.confirm(held);
     lab.seconds(20);
     assert!(lab.model.world.brakes.is_none());
     assert_eq!(lab.model.world.services.len(), 2);
+}
+
+fn four(lab: &mut Lab) {
+    for name in ["a/a", "a/b", "a/c", "a/d"] {
+        lab.put(name, spec("web:1", 1));
+    }
+    lab.seconds(20);
+}
+
+fn held(lab: &Lab) -> Vec<String> {
+    let brakes = lab.model.world.brakes.as_ref();
+    brakes.into_iter().flat_map(|brakes| &brakes.value.deletions).map(ObjectRef::path).collect()
+}
+
+#[test]
+fn one_after_the_other_is_no_slip() {
+    let mut lab = Lab::new(3);
+    four(&mut lab);
+    for name in ["a/a", "a/b", "a/c"] {
+        lab.delete(name);
+        lab.seconds(2);
+        assert_eq!(held(&lab), Vec::<String>::new());
+    }
+    lab.seconds(20);
+    assert_eq!(lab.model.world.services.len(), 1);
+}
+
+#[test]
+fn a_confirmation_is_of_one_deletion_and_of_no_other() {
+    let mut lab = Lab::new(3);
+    four(&mut lab);
+    // Meant, in its own transaction: and then, within the same second, a slip.
+    lab.delete("a/a");
+    lab.confirm_now(BTreeSet::new());
+    lab.settle();
+    lab.delete_together(&["a/b", "a/c", "a/d"]);
+    lab.seconds(2);
+    assert_eq!(held(&lab), ["a/b", "a/c", "a/d"]);
+    // Another confirmation, of what is not among them.
+    lab.confirm([ObjectRef::Service(id("a/a"))].into());
+    lab.seconds(2);
+    assert_eq!(held(&lab), ["a/b", "a/c", "a/d"]);
+    lab.confirm([ObjectRef::Service(id("a/b"))].into());
+    lab.seconds(20);
+    assert_eq!(held(&lab), ["a/c", "a/d"]);
+    assert_eq!(lab.model.world.services.len(), 2);
+    // One that was put again is not meant by an old word.
+    lab.put("a/c", spec("web:1", 1));
+    lab.put("a/d", spec("web:1", 1));
+    lab.confirm(["a/c", "a/d"].map(|name| ObjectRef::Service(id(name))).into());
+    for name in ["a/e", "a/f"] {
+        lab.put(name, spec("web:1", 1));
+    }
+    lab.seconds(20);
+    lab.delete_together(&["a/c", "a/d", "a/e"]);
+    lab.seconds(20);
+    assert_eq!(held(&lab), ["a/c", "a/d", "a/e"]);
+}
+
+#[test]
+fn a_new_leader_goes_by_the_names_of_what_was_meant() {
+    let mut lab = Lab::new(3);
+    four(&mut lab);
+    lab.delete_together(&["a/a", "a/b", "a/c"]);
+    lab.confirm_now(["a/a", "a/b", "a/c"].map(|name| ObjectRef::Service(id(name))).into());
+    for name in ["a/a", "a/b", "a/c"] {
+        // It was not there when they went.
+        lab.model.world.services.get_mut(&id(name)).unwrap().deleted = None;
+    }
+    lab.seconds(20);
+    assert_eq!(lab.model.world.services.len(), 1);
 }
 
 #[test]

@@ -9,8 +9,8 @@ use evenkeel_api::meta::Metadata;
 use evenkeel_api::name::{HostName, InstanceId, NetworkName, ObjectName, ServiceId};
 use evenkeel_api::network::{Cidr, NetworkSpec};
 use evenkeel_api::record::{
-    Accepted, Alive, Brake, BrakeState, Digest, Endpoints, Facts, Health, Instance, Observed, Pin, Revision,
-    Rollout, Status, Timestamp,
+    Accepted, Alive, Brake, BrakeState, Confirmed, Digest, Endpoints, Facts, Health, Instance, Observed, Pin,
+    Revision, Rollout, Status, Timestamp,
 };
 use evenkeel_api::service::{ServiceSpec, Template};
 
@@ -58,8 +58,8 @@ pub struct World {
     pub brake: Option<At<Brake>>,
     /// What this controller says of its brakes.
     pub brakes: Option<At<BrakeState>>,
-    /// The revision at which a person last confirmed a mass deletion.
-    pub confirmed: Option<i64>,
+    /// The last mass deletion that a person meant.
+    pub confirmed: Option<At<Confirmed>>,
     /// The time of day, for what people read.
     pub wall: Timestamp,
 }
@@ -69,6 +69,8 @@ pub struct World {
 pub struct Host {
     /// Its document.
     pub document: Option<Document<HostSpec>>,
+    /// The revision at which its document was deleted, if that was seen.
+    pub deleted: Option<i64>,
     /// The newest valid one.
     pub accepted: Option<At<Accepted<HostSpec>>>,
     /// How it is said to be.
@@ -116,6 +118,8 @@ pub struct Network {
 pub struct Service {
     /// Its document.
     pub document: Option<Document<ServiceSpec>>,
+    /// The revision at which its document was deleted, if that was seen.
+    pub deleted: Option<i64>,
     /// The newest valid one.
     pub accepted: Option<At<Accepted<ServiceSpec>>>,
     /// Its templates.

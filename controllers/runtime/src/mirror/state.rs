@@ -25,7 +25,8 @@ impl Shared {
                 kept.insert(prefix, Progress::default());
             }
         }
-        let state = State { kvs: BTreeMap::new(), prefixes: kept, subscribers: Vec::new() };
+        let state =
+            State { kvs: BTreeMap::new(), deleted: BTreeMap::new(), prefixes: kept, subscribers: Vec::new() };
         Self { store, state: Mutex::new(state), tick: watch::Sender::new(0), warned: Mutex::default() }
     }
 
@@ -65,8 +66,13 @@ struct Progress {
     synced: bool,
 }
 
+/// So many deletions are remembered. One command may delete thousands of documents.
+const DELETIONS: usize = 16_384;
+
 pub(super) struct State {
     kvs: BTreeMap<String, Kv>,
+    /// The revisions of deletions.
+    deleted: BTreeMap<String, i64>,
     prefixes: BTreeMap<String, Progress>,
     pub subscribers: Vec<Weak<Inbox>>,
 }
@@ -109,10 +115,17 @@ impl State {
             progress.revision = progress.revision.max(change.mod_revision());
             keys.insert(change.key().to_owned());
             match change {
-                Change::Put(kv) => self.kvs.insert(kv.key.clone(), kv),
-                Change::Delete { key, .. } => self.kvs.remove(&key),
-            };
+                Change::Put(kv) => {
+                    self.deleted.remove(&kv.key);
+                    self.kvs.insert(kv.key.clone(), kv);
+                }
+                Change::Delete { key, mod_revision } => {
+                    self.kvs.remove(&key);
+                    self.deleted.insert(key, mod_revision);
+                }
+            }
         }
+        self.forget_deletions();
         self.tell(&keys);
     }
 
@@ -127,12 +140,28 @@ impl State {
         for (key, kv) in new {
             if self.kvs.get(&key) != Some(&kv) {
                 keys.insert(key.clone());
+                self.deleted.remove(&key);
                 self.kvs.insert(key, kv);
             }
         }
         let progress = Progress { revision: listing.header.revision, synced: true };
         self.prefixes.insert(prefix.to_owned(), progress);
         self.tell(&keys);
+    }
+
+    pub fn deleted_at(&self, key: &str) -> Option<i64> {
+        self.deleted.get(key).copied()
+    }
+
+    /// The older half goes when there are too many.
+    fn forget_deletions(&mut self) {
+        if self.deleted.len() <= DELETIONS {
+            return;
+        }
+        let mut revisions: Vec<i64> = self.deleted.values().copied().collect();
+        let (_, middle, _) = revisions.select_nth_unstable(DELETIONS / 2);
+        let middle = *middle;
+        self.deleted.retain(|_, revision| *revision > middle);
     }
 
     fn tell(&mut self, keys: &BTreeSet<String>) {

@@ -112,7 +112,7 @@ fn the_status_counts_copies_and_shows_what_was_seen() {
     let web_id: ServiceId = "shop/web".parse().unwrap();
     let mut world = World { services: [(web_id.clone(), &web)].into(), ..World::default() };
     let (accepted, status) = first(GOOD, &world);
-    world.health.insert(web_id, copies.into());
+    world.health.insert(web_id.clone(), copies.clone().into());
     let text = text(GOOD, 7);
     let known = Known { document: Some(&text), accepted: accepted.as_ref(), status: Some(&status) };
     let Some(Change::Tell(status)) = decide(&check(), &known, &world, Timestamp(300)) else {
@@ -122,6 +122,14 @@ fn the_status_counts_copies_and_shows_what_was_seen() {
     assert_eq!(told(&status, ConditionType::Available), (false, "NotPassing", counts));
     let seen = "shop.web.2.b on h2: 503 Service Unavailable";
     assert_eq!(told(&status, ConditionType::Degraded), (true, "Unhealthy", seen));
+    let mut starting = World { services: [(web_id.clone(), &web)].into(), ..World::default() };
+    starting.health.insert(web_id.clone(), vec![(copies[2].0.clone(), copies[2].1.clone(), &new)]);
+    let Some(Change::Tell(now)) = decide(&check(), &known, &starting, Timestamp(300)) else {
+        panic!("not told")
+    };
+    let counts = "0 healthy, 1 starting, 0 unhealthy";
+    assert_eq!(told(&now, ConditionType::Available), (true, "Starting", counts));
+    assert_eq!(told(&now, ConditionType::Degraded), (false, "AsWanted", ""));
     // What did not change keeps its age.
     assert_eq!(status.condition(ConditionType::Valid).unwrap().since, Timestamp(100));
     assert_eq!(status.condition(ConditionType::Degraded).unwrap().since, Timestamp(300));
