@@ -71,7 +71,8 @@ impl Mirror {
         self.shared.lock().deleted_at(&key.to_string())
     }
 
-    /// One key, parsed; a bad value is none, and logged once.
+    /// One key, parsed. In place of a value that cannot be read, which is logged once, the last one that
+    /// could be holds; without one it is none.
     pub fn json<T: DeserializeOwned>(&self, key: &Key) -> Option<Versioned<T>> {
         let kv = self.get(key)?;
         self.parse(&kv)
@@ -82,8 +83,7 @@ impl Mirror {
         self.shared.lock().list(prefix).cloned().collect()
     }
 
-    /// All keys that start with `prefix`, parsed and sorted as text; what does not parse is left out, and
-    /// logged once.
+    /// All keys that start with `prefix`, parsed as by [`Mirror::json`] and sorted as text.
     pub fn list_json<T: DeserializeOwned>(&self, prefix: &str) -> Vec<(Key, Versioned<T>)> {
         self.list(prefix)
             .iter()
@@ -98,15 +98,18 @@ impl Mirror {
     }
 
     fn parse<T: DeserializeOwned>(&self, kv: &Kv) -> Option<Versioned<T>> {
-        match serde_json::from_slice(&kv.value) {
+        let value = match serde_json::from_slice(&kv.value) {
             Ok(value) => {
-                Some(Versioned { value, mod_revision: kv.mod_revision, create_revision: kv.create_revision })
+                self.shared.lock().understood(kv);
+                value
             }
             Err(error) => {
                 self.shared.warn_once(kv, &error);
-                None
+                let before = self.shared.lock().last_understood(&kv.key)?;
+                serde_json::from_slice(&before).ok()?
             }
-        }
+        };
+        Some(Versioned { value, mod_revision: kv.mod_revision, create_revision: kv.create_revision })
     }
 
     /// Every key that changes from now on.

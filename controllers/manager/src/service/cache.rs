@@ -1,13 +1,13 @@
 //! The world as the planner sees it, kept up to date key by key: what did not change is not decoded again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_api::healthcheck::HealthCheckSpec;
 use evenkeel_api::key::{Key, prefix};
 use evenkeel_api::meta::{Kind, Metadata, ObjectRef};
 use evenkeel_api::name::{CheckId, HostName, InstanceId, NetworkName, ServiceId};
 use evenkeel_api::network::NetworkSpec;
-use evenkeel_api::record::{Accepted, Instance, NetworkReport, Subnet};
+use evenkeel_api::record::{Accepted, Alive, Instance, NetworkReport, Subnet};
 use evenkeel_api::service::ServiceSpec;
 use evenkeel_api::text::{self, DocumentSpec, Origin};
 use evenkeel_plan::service::{At, Check, Copy, Document, Host, Network, Parsed, Service, World};
@@ -126,43 +126,63 @@ impl Cache {
                 touched.urgent = true;
             }
             Key::Accepted(object) => self.accepted(object, kv, touched),
-            Key::Pin(id) => set(&mut self.service(id, touched).pin, kv),
-            Key::Rollout(id) => set(&mut self.service(id, touched).rollout, kv),
-            Key::Status(ObjectRef::Service(id)) => set(&mut self.service(id, touched).status, kv),
-            Key::Status(ObjectRef::Host(name)) => {
-                set(&mut self.world.hosts.entry(name.clone()).or_default().status, kv)
+            Key::Pin(id) => {
+                set(&mut self.service(id, touched).pin, kv);
             }
-            Key::Revision(id, k) => set_in(&mut self.service(id, touched).revisions, *k, kv),
-            Key::Digest(id, k) => set_in(&mut self.service(id, touched).digests, *k, kv),
-            Key::Endpoints(id, n) => set_in(&mut self.service(id, touched).endpoints, *n, kv),
+            Key::Rollout(id) => {
+                let service = self.service(id, touched);
+                let read = set(&mut service.rollout, kv);
+                note(service, key, read);
+            }
+            Key::Status(ObjectRef::Service(id)) => renew(&mut self.service(id, touched).status, kv),
+            Key::Status(ObjectRef::Host(name)) => {
+                renew(&mut self.world.hosts.entry(name.clone()).or_default().status, kv);
+            }
+            Key::Revision(id, k) => {
+                let service = self.service(id, touched);
+                let read = set_in(&mut service.revisions, *k, kv, set);
+                note(service, key, read);
+            }
+            Key::Digest(id, k) => {
+                set_in(&mut self.service(id, touched).digests, *k, kv, set);
+            }
+            Key::Endpoints(id, n) => set_in(&mut self.service(id, touched).endpoints, *n, kv, renew),
             Key::Instance(host, id) => {
                 let mut record: Option<At<Instance>> = self.copy(host, id, touched).record.take();
-                set(&mut record, kv);
+                let read = set(&mut record, kv);
                 touched.room |= record.is_none();
                 self.copy(host, id, touched).record = record;
+                note(self.service(&id.service, touched), key, read);
                 self.tidy_copy(id);
             }
             Key::Observed(host, id) => {
-                self.copy(host, id, touched).observed = plain(kv);
+                keep(&mut self.copy(host, id, touched).observed, kv);
                 self.tidy_copy(id);
             }
             Key::Health(host, id) => {
-                self.copy(host, id, touched).health = plain(kv);
+                keep(&mut self.copy(host, id, touched).health, kv);
                 self.tidy_copy(id);
             }
-            Key::Alive(name) => self.host(name, touched).alive = plain(kv),
-            Key::Facts(name) => self.host(name, touched).facts = plain(kv),
+            Key::Alive(name) => {
+                let alive = &mut self.host(name, touched).alive;
+                keep(alive, kv);
+                // The lease speaks, whatever the value says.
+                if kv.is_some() {
+                    alive.get_or_insert_with(|| Alive { boot_id: String::new(), incarnation: 0 });
+                }
+            }
+            Key::Facts(name) => keep(&mut self.host(name, touched).facts, kv),
             Key::Subnet(network, name) => self.subnet(network, name, kv, touched),
             Key::NetworkReport(name, network) => self.report(network, name, kv, touched),
             Key::Brake => {
                 set(&mut self.world.brake, kv);
                 touched.all = true;
             }
-            Key::Brakes => set(&mut self.world.brakes, kv),
+            Key::Brakes => renew(&mut self.world.brakes, kv),
             // That it was said counts, also if what was said cannot be read.
             Key::Confirmed => {
                 self.world.confirmed = kv.map(|kv| At {
-                    value: plain(Some(kv)).unwrap_or_default(),
+                    value: read(kv).unwrap_or_default(),
                     mod_revision: kv.mod_revision,
                     create_revision: kv.create_revision,
                 });
@@ -202,19 +222,29 @@ impl Cache {
 
     fn accepted(&mut self, object: &ObjectRef, kv: Option<&Kv>, touched: &mut Touched) {
         match object {
-            ObjectRef::Service(id) => set(&mut self.service(id, touched).accepted, kv),
-            ObjectRef::Host(name) => set(&mut self.host(name, touched).accepted, kv),
+            ObjectRef::Service(id) => {
+                let service = self.service(id, touched);
+                let read = set(&mut service.accepted, kv);
+                note(service, &Key::Accepted(object.clone()), read);
+            }
+            ObjectRef::Host(name) => {
+                set(&mut self.host(name, touched).accepted, kv);
+            }
             ObjectRef::Network(name) => {
-                match plain::<Accepted<NetworkSpec>>(kv) {
-                    Some(accepted) => {
+                match kv.map(read::<Accepted<NetworkSpec>>) {
+                    Some(Some(accepted)) => {
                         let network = Network { spec: accepted.spec, deleting: accepted.deleting };
                         self.world.networks.insert(name.clone(), network);
                     }
+                    Some(None) => {}
                     None => drop(self.world.networks.remove(name)),
                 }
                 touched.all = true;
             }
-            ObjectRef::HealthCheck(id) => self.check(id, plain(kv), touched),
+            ObjectRef::HealthCheck(id) => match kv.map(read) {
+                Some(None) => {}
+                found => self.check(id, found.flatten(), touched),
+            },
         }
     }
 
@@ -234,15 +264,20 @@ impl Cache {
 
     fn subnet(&mut self, network: &NetworkName, name: &HostName, kv: Option<&Kv>, touched: &mut Touched) {
         let host = self.host(name, touched);
-        match plain::<Subnet>(kv) {
-            Some(part) => drop(host.subnets.insert(network.clone(), part.subnet)),
+        match kv.map(read::<Subnet>) {
+            Some(Some(part)) => drop(host.subnets.insert(network.clone(), part.subnet)),
+            Some(None) => {}
             None => drop(host.subnets.remove(network)),
         }
     }
 
     fn report(&mut self, network: &NetworkName, name: &HostName, kv: Option<&Kv>, touched: &mut Touched) {
-        let ready = matches!(plain(kv), Some(NetworkReport::Ready { .. }));
+        let report = kv.map(read);
         let host = self.host(name, touched);
+        if matches!(report, Some(None)) {
+            return;
+        }
+        let ready = matches!(report.flatten(), Some(NetworkReport::Ready { .. }));
         if ready {
             host.ready.insert(network.clone());
         } else {
@@ -261,39 +296,69 @@ fn is_blank(host: &Host) -> bool {
         && host.ready.is_empty()
 }
 
+/// A value; one that is not understood is logged, and no reason to forget what was known before.
+fn read<T: DeserializeOwned>(kv: &Kv) -> Option<T> {
+    serde_json::from_slice(&kv.value)
+        .inspect_err(|error| tracing::warn!(key = kv.key, %error, "not understood: what was known holds"))
+        .ok()
+}
+
 /// A value of which only the content counts.
-fn plain<T: DeserializeOwned>(kv: Option<&Kv>) -> Option<T> {
-    let kv = kv?;
-    match serde_json::from_slice(&kv.value) {
-        Ok(value) => Some(value),
-        Err(error) => {
-            tracing::warn!(key = kv.key, %error, "not understood, and taken as absent");
-            None
-        }
+fn keep<T: DeserializeOwned>(slot: &mut Option<T>, kv: Option<&Kv>) {
+    match kv {
+        None => *slot = None,
+        Some(kv) => *slot = read(kv).or_else(|| slot.take()),
     }
 }
 
 /// A value that is guarded by its revision. What we wrote ourselves is known before the watch brings it, so
-/// an older value is old news.
-fn set<T: DeserializeOwned>(slot: &mut Option<At<T>>, kv: Option<&Kv>) {
-    match kv {
-        None => *slot = None,
-        Some(kv) if slot.as_ref().is_some_and(|known| known.mod_revision >= kv.mod_revision) => {}
-        Some(kv) => {
-            let (mod_revision, create_revision) = (kv.mod_revision, kv.create_revision);
-            *slot = plain(Some(kv)).map(|value| At { value, mod_revision, create_revision });
-        }
+/// an older value is old news. Whether it is known now.
+fn set<T: DeserializeOwned>(slot: &mut Option<At<T>>, kv: Option<&Kv>) -> bool {
+    let Some(kv) = kv else {
+        *slot = None;
+        return true;
+    };
+    if slot.as_ref().is_some_and(|known| known.mod_revision >= kv.mod_revision) {
+        return true;
     }
+    let value = read(kv).or_else(|| slot.take().map(|known| known.value));
+    let (mod_revision, create_revision) = (kv.mod_revision, kv.create_revision);
+    *slot = value.map(|value| At { value, mod_revision, create_revision });
+    slot.is_some()
 }
 
-fn set_in<K: Ord, T: DeserializeOwned>(
-    map: &mut std::collections::BTreeMap<K, At<T>>,
+/// The same for what can be made anew at any time: what is not understood is empty, and so is written again.
+fn renew<T: DeserializeOwned + Default>(slot: &mut Option<At<T>>, kv: Option<&Kv>) {
+    let known = slot.as_ref().map_or(0, |known| known.mod_revision);
+    let Some(kv) = kv.filter(|kv| kv.mod_revision > known) else {
+        if kv.is_none() {
+            *slot = None;
+        }
+        return;
+    };
+    let value = read(kv).unwrap_or_default();
+    *slot = Some(At { value, mod_revision: kv.mod_revision, create_revision: kv.create_revision });
+}
+
+fn set_in<K: Ord, T, R>(
+    map: &mut BTreeMap<K, At<T>>,
     key: K,
     kv: Option<&Kv>,
-) {
+    set: impl FnOnce(&mut Option<At<T>>, Option<&Kv>) -> R,
+) -> R {
     let mut slot = map.remove(&key);
-    set(&mut slot, kv);
+    let result = set(&mut slot, kv);
     map.extend(slot.map(|at| (key, at)));
+    result
+}
+
+/// Take note of a record without which nothing may be decided.
+fn note(service: &mut Service, key: &Key, known: bool) {
+    if known {
+        service.unreadable.remove(key);
+    } else {
+        service.unreadable.insert(key.clone());
+    }
 }
 
 /// A document is read once, when it comes.

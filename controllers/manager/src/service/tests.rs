@@ -17,6 +17,8 @@ use serde::de::DeserializeOwned;
 
 use super::{ServiceDeps, run};
 
+mod hostile;
+
 const WEB: &str = "apiVersion: evenkeel/v1\nkind: Service\nspec: {image: 'web:1', deploy: {replicas: 3}}\n";
 
 /// A store with hosts in it that do as they are told.
@@ -112,12 +114,14 @@ impl Lab {
 
     async fn get<T: DeserializeOwned>(&self, key: &Key) -> Option<T> {
         let kv = self.store.get(key).await.unwrap().0?;
-        Some(serde_json::from_slice(&kv.value).unwrap())
+        serde_json::from_slice(&kv.value).ok()
     }
 
     async fn instances(&self) -> BTreeMap<Key, Instance> {
         let kvs = self.store.list(&prefix::instances()).await.unwrap().kvs;
-        kvs.iter().map(|kv| (kv.key.parse().unwrap(), serde_json::from_slice(&kv.value).unwrap())).collect()
+        kvs.iter()
+            .filter_map(|kv| Some((kv.key.parse().ok()?, serde_json::from_slice(&kv.value).ok()?)))
+            .collect()
     }
 
     async fn obey(&mut self) {

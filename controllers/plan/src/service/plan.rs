@@ -30,6 +30,11 @@ pub fn plan_service(
     now: Duration,
 ) -> Plan {
     let Some(service) = world.services.get(id) else { return Plan::default() };
+    if !service.unreadable.is_empty() {
+        let (object, known) = (ObjectRef::Service(id.clone()), service.status.as_ref());
+        let status = status::unreadable(object, known, &service.unreadable, world.wall);
+        return Plan { status, ..Plan::default() };
+    }
     let admission = admit::service(service, id, memory, now);
     ledger.refresh_as(world, id, admission.accepted.as_ref().map(|accepted| &accepted.spec));
     let Some(accepted) = admission.accepted.clone() else {

@@ -1,5 +1,7 @@
 //! How a service is, in words for people and counts for programs.
 
+use std::collections::BTreeSet;
+
 use evenkeel_api::key::Key;
 use evenkeel_api::meta::ObjectRef;
 use evenkeel_api::name::HostName;
@@ -60,6 +62,29 @@ pub(crate) fn refused<S>(
 ) -> Option<StatusWrite> {
     let status = Status { observed_revision: admission.observed, ..Status::default() };
     differs(object, known, status, vec![valid(admission)], wall)
+}
+
+/// The status of a service with records that cannot be read: what was said of it may not be true any more.
+pub(crate) fn unreadable(
+    object: ObjectRef,
+    known: Option<&At<Status>>,
+    keys: &BTreeSet<Key>,
+    wall: Timestamp,
+) -> Option<StatusWrite> {
+    let status = known.map_or_else(Status::default, |known| known.value.clone());
+    let names: Vec<String> = keys.iter().map(Key::to_string).collect();
+    let message = format!(
+        "{} cannot be read, so nothing is changed: put the value back that was there before, or delete an \
+         instance's key to have that copy made anew",
+        names.join(", ")
+    );
+    differs(
+        object,
+        known,
+        status,
+        vec![Finding::new(ConditionType::Degraded, true, "Unreadable", message)],
+        wall,
+    )
 }
 
 /// The status of a host.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_api::healthcheck::HealthCheckSpec;
 use evenkeel_api::host::{Availability, HostSpec};
+use evenkeel_api::key::Key;
 use evenkeel_api::meta::Metadata;
 use evenkeel_api::name::{HostName, InstanceId, NetworkName, ObjectName, ServiceId};
 use evenkeel_api::network::{Cidr, NetworkSpec};
@@ -138,6 +139,8 @@ pub struct Service {
     pub endpoints: BTreeMap<u32, At<Endpoints>>,
     /// How it is said to be.
     pub status: Option<At<Status>>,
+    /// Records of it that cannot be read and were never known: nothing is decided without them.
+    pub unreadable: BTreeSet<Key>,
 }
 
 /// An accepted check.
@@ -179,6 +182,7 @@ impl Service {
             && self.copies.is_empty()
             && self.endpoints.is_empty()
             && self.checks.is_empty()
+            && self.unreadable.is_empty()
     }
 }
 

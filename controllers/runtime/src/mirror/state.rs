@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use bytes::Bytes;
 use tokio::sync::{Notify, watch};
 
 use crate::store::{Change, Changes, Kv, Listing, Store};
@@ -25,8 +26,13 @@ impl Shared {
                 kept.insert(prefix, Progress::default());
             }
         }
-        let state =
-            State { kvs: BTreeMap::new(), deleted: BTreeMap::new(), prefixes: kept, subscribers: Vec::new() };
+        let state = State {
+            kvs: BTreeMap::new(),
+            deleted: BTreeMap::new(),
+            understood: BTreeMap::new(),
+            prefixes: kept,
+            subscribers: Vec::new(),
+        };
         Self { store, state: Mutex::new(state), tick: watch::Sender::new(0), warned: Mutex::default() }
     }
 
@@ -55,7 +61,12 @@ impl Shared {
     pub fn warn_once(&self, kv: &Kv, why: &dyn fmt::Display) {
         let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
         if warned.insert(kv.key.clone(), kv.mod_revision) != Some(kv.mod_revision) {
-            tracing::warn!(key = kv.key, revision = kv.mod_revision, %why, "a value cannot be read; left out");
+            tracing::warn!(
+                key = kv.key,
+                revision = kv.mod_revision,
+                %why,
+                "a value cannot be read; what was known before holds"
+            );
         }
     }
 }
@@ -73,6 +84,8 @@ pub(super) struct State {
     kvs: BTreeMap<String, Kv>,
     /// The revisions of deletions.
     deleted: BTreeMap<String, i64>,
+    /// The last value of each key that a reader understood; most often the very bytes that stand there.
+    understood: BTreeMap<String, Bytes>,
     prefixes: BTreeMap<String, Progress>,
     pub subscribers: Vec<Weak<Inbox>>,
 }
@@ -84,6 +97,19 @@ impl State {
 
     pub fn get(&self, key: &str) -> Option<&Kv> {
         self.kvs.get(key)
+    }
+
+    /// A reader understood this value.
+    pub fn understood(&mut self, kv: &Kv) {
+        // Not if it was read before it went, and told after.
+        if self.kvs.contains_key(&kv.key) && self.understood.get(&kv.key) != Some(&kv.value) {
+            self.understood.insert(kv.key.clone(), kv.value.clone());
+        }
+    }
+
+    /// What was last understood under `key`, as long as there is such a key.
+    pub fn last_understood(&self, key: &str) -> Option<Bytes> {
+        self.understood.get(key).cloned()
     }
 
     pub fn list<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a Kv> {
@@ -121,6 +147,7 @@ impl State {
                 }
                 Change::Delete { key, mod_revision } => {
                     self.kvs.remove(&key);
+                    self.understood.remove(&key);
                     self.deleted.insert(key, mod_revision);
                 }
             }
@@ -136,6 +163,7 @@ impl State {
         let mut keys: BTreeSet<String> = gone.collect();
         for key in &keys {
             self.kvs.remove(key);
+            self.understood.remove(key);
         }
         for (key, kv) in new {
             if self.kvs.get(&key) != Some(&kv) {
