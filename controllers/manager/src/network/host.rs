@@ -126,7 +126,9 @@ impl Host {
     /// Gives whether something may be removed on its word.
     fn validate(&mut self) -> bool {
         let trusted = self.writer.trust() == Trust::Trusted && self.mirror.is_synced();
-        let Some(inputs) = trusted.then(|| inputs::read(&self.mirror)).flatten() else { return false };
+        let Some(inputs) = trusted.then(|| inputs::read(&self.mirror, &self.state.inputs)).flatten() else {
+            return false;
+        };
         let known = &self.state.inputs.cluster;
         if !known.is_empty() && *known != inputs.cluster {
             let why = format!(

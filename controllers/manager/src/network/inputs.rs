@@ -27,26 +27,34 @@ pub(super) fn reports(host: &HostName) -> String {
     format!("{}{host}/network/", prefix::reports())
 }
 
-/// What the store says; `None`: it has no cluster yet.
-pub(super) fn read(mirror: &Mirror) -> Option<Inputs> {
+/// What the store says; `None`: it has no cluster yet. Where a value cannot be read, what was `known` holds.
+pub(super) fn read(mirror: &Mirror, known: &Inputs) -> Option<Inputs> {
     let cluster = mirror.json::<Cluster>(&Key::Cluster)?.value;
     let mut inputs = Inputs { cluster: cluster.uid, ..Inputs::default() };
-    for (key, found) in mirror.list_json::<Accepted<NetworkSpec>>(&prefix::accepted(Kind::Network)) {
-        if let Key::Accepted(ObjectRef::Network(name)) = key {
-            let wanted = Wanted { deleting: found.value.deleting, spec: found.value.spec };
-            inputs.networks.insert(name, wanted);
-        }
+    for key in keys(mirror, &prefix::accepted(Kind::Network)) {
+        let Key::Accepted(ObjectRef::Network(name)) = &key else { continue };
+        let found = mirror.json::<Accepted<NetworkSpec>>(&key).map(|found| found.value);
+        let found = found.map(|found| Wanted { deleting: found.deleting, spec: found.spec });
+        inputs
+            .networks
+            .extend(found.or_else(|| known.networks.get(name).cloned()).map(|it| (name.clone(), it)));
     }
-    for (key, found) in mirror.list_json::<Accepted<HostSpec>>(&prefix::accepted(Kind::Host)) {
-        if let Key::Accepted(ObjectRef::Host(host)) = key {
-            inputs.hosts.insert(host, found.value.spec.address);
-        }
+    for key in keys(mirror, &prefix::accepted(Kind::Host)) {
+        let Key::Accepted(ObjectRef::Host(host)) = &key else { continue };
+        let found = mirror.json::<Accepted<HostSpec>>(&key).map(|found| found.value.spec.address);
+        inputs.hosts.extend(found.or_else(|| known.hosts.get(host).copied()).map(|it| (host.clone(), it)));
     }
-    for (key, found) in mirror.list_json::<Subnet>(&prefix::subnets()) {
-        if let Key::Subnet(network, host) = key {
-            let hosts: &mut BTreeMap<_, _> = inputs.subnets.entry(network).or_default();
-            hosts.insert(host, found.value.subnet);
-        }
+    for key in keys(mirror, &prefix::subnets()) {
+        let Key::Subnet(network, host) = &key else { continue };
+        let found = mirror.json::<Subnet>(&key).map(|found| found.value.subnet);
+        let before = || known.subnets.get(network).and_then(|hosts| hosts.get(host)).copied();
+        let hosts: &mut BTreeMap<_, _> = inputs.subnets.entry(network.clone()).or_default();
+        hosts.extend(found.or_else(before).map(|it| (host.clone(), it)));
     }
     Some(inputs)
+}
+
+fn keys(mirror: &Mirror, prefix: &str) -> Vec<Key> {
+    // What is no key of ours is no business of ours.
+    mirror.list(prefix).iter().filter_map(|kv| kv.key.parse().ok()).collect()
 }

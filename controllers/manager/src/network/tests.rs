@@ -284,3 +284,35 @@ async fn a_bad_document_leaves_the_network_alone() {
     assert!(!valid.status && valid.message.contains("10.88.0.0/16 cannot become 10.99.0.0/16"), "{valid:?}");
     assert!(matches!(world.report().await, Some(NetworkReport::Ready { .. })));
 }
+
+#[tokio::test(start_paused = true)]
+async fn values_that_cannot_be_read_take_no_network_away() {
+    let world = World::new().await;
+    let mut running = world.start();
+    world.ready().await;
+    let parts =
+        [Key::Accepted(network()), Key::Subnet(lan(), host()), Key::Subnet(lan(), "h2".parse().unwrap())];
+    let others =
+        [Key::Accepted(ObjectRef::Host("h2".parse().unwrap())), Key::Status(network()), Key::Cluster];
+    for key in parts.into_iter().chain(others) {
+        let good = world.store.get(&key).await.unwrap().0.unwrap().value;
+        // Once seen by a process that knows better, once found by one that has only the disk.
+        for anew in [false, true] {
+            if anew {
+                running.abort();
+                let _ = running.await;
+                running = world.start();
+            }
+            world.write(TxnBuilder::new().put(&key, "{")).await;
+            pass(40).await;
+            assert!(world.engine.networks().await.unwrap().iter().any(|n| n.name == "ek-lan"), "{key}");
+            let state = world.fabric.state();
+            assert!(state.table.is_some() && state.routes.len() == 1, "{key}: {:?}", state.routes);
+            assert!(world.store.get(&Key::Subnet(lan(), host())).await.unwrap().0.is_some(), "{key}");
+        }
+        world.write(TxnBuilder::new().put(&key, good)).await;
+        pass(40).await;
+        let subnet = "10.88.1.0/24".parse().unwrap();
+        assert_eq!(world.report().await, Some(NetworkReport::Ready { subnet }), "{key}");
+    }
+}
