@@ -173,7 +173,11 @@ pub struct KeyError(String, String);
 impl FromStr for Key {
     type Err = KeyError;
     fn from_str(text: &str) -> Result<Self, KeyError> {
-        parse(text).map_err(|why| KeyError(text.to_owned(), why))
+        let refused = |why: String| KeyError(text.to_owned(), why);
+        let key = parse(text).map_err(refused)?;
+        // One object, one key: whoever put `endpoints/shop/web/00` must not stand for shard 0.
+        let canonical = key.to_string();
+        if canonical == text { Ok(key) } else { Err(refused(format!("write {canonical:?} instead"))) }
     }
 }
 
@@ -360,6 +364,17 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_refused_or_the_one_way_to_write_its_key(
+            text in "(services|revisions/services|instances|observed|endpoints|events|accepted/hosts|reports)(/[a-z0-9.+-]{0,6}){0,4}",
+        ) {
+            if let Ok(key) = text.parse::<Key>() {
+                assert_eq!(key.to_string(), text);
+            }
+        }
+    }
+
     #[test]
     fn foreign_keys_are_refused() {
         for text in [
@@ -371,6 +386,11 @@ mod tests {
             "nothing/x",
             "leaders/sync",
             "networks/",
+            "revisions/services/shop/web/007",
+            "endpoints/shop/web/+0",
+            "events/h1.service/-0",
+            "instances/h1/shop.web.1.0lt",
+            "instances/h1/shop.web.1.LT",
         ] {
             assert!(text.parse::<Key>().is_err(), "{text}");
         }

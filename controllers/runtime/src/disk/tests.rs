@@ -74,6 +74,24 @@ fn what_is_broken_counts_as_absent() {
     assert_eq!(file.load(), Some(value(41)));
 }
 
+/// A disk that rots, or a power cut in the middle of a file system's own work.
+#[test]
+fn no_byte_that_is_lost_or_wrong_is_taken_for_the_value() {
+    let good = encode(&value(41)).unwrap();
+    for at in 0..good.len() {
+        assert!(decode::<Value>(&good[..at]).is_err(), "cut after {at} bytes");
+        for wrong in [0, b'"', b'4', good[at] ^ 1, good[at] ^ 0x80] {
+            let mut bytes = good.clone();
+            bytes[at] = wrong;
+            if let Ok(read) = decode::<Value>(&bytes) {
+                assert_eq!(read, value(41), "byte {at} as {wrong}");
+            }
+        }
+    }
+    let deep = format!("{{\"format\":1,\"checksum\":\"0\"}}\n{}\n", "[".repeat(1 << 20));
+    assert!(decode::<Value>(deep.as_bytes()).is_err());
+}
+
 #[tokio::test]
 async fn siblings_are_told_of_each_change_whether_the_folder_was_there_or_not() {
     let dir = tempfile::tempdir().unwrap();
