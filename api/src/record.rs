@@ -73,7 +73,7 @@ pub struct Digest {
 pub struct Rollout {
     /// The last sequence number given to an instance; starts at the document's create revision.
     pub seq: u64,
-    /// The template that ran before the target.
+    /// The last template whose copies ran well: what a rollback goes back to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub current: Option<i64>,
     /// The template that copies are exchanged for.
@@ -85,10 +85,23 @@ pub struct Rollout {
     /// Instances of the target that failed within their monitor time.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub failed: BTreeSet<InstanceId>,
-    /// Templates that are never tried again.
+    /// The newest template, where the target is another one on purpose: because the newest is rejected, or
+    /// because a person said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instead_of: Option<i64>,
+    /// Templates that failed and are not tried again before a person says so.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub rejected: BTreeSet<i64>,
-    /// The revision of the pin whose `resume` was last obeyed.
+    /// What spoke against each rejected template.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub evidence: BTreeMap<i64, String>,
+    /// A person paused the exchange that was under way.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub held: bool,
+    /// The revision of a pin on a template that ended, since the newest template is another one now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<i64>,
+    /// The revision of the pin that was last looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resumed: Option<i64>,
     /// The hosts where slots have their named volumes.
@@ -119,6 +132,18 @@ pub struct Pin {
     /// Go on with the paused rollout of this template, whatever failed so far.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resume: Option<i64>,
+    /// Try this rejected template again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<i64>,
+    /// Run this template, as long as the newest is the one below.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<i64>,
+    /// The newest template when that was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<i64>,
+    /// Exchange nothing, whatever documents say, until this is taken back.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub pause: bool,
 }
 
 /// `instances/<h>/<id>`: what a host must run.

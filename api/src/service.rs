@@ -605,6 +605,9 @@ pub struct UpdateConfig {
     /// How long a new copy is watched before it counts as good.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub monitor: Option<Span>,
+    /// A new copy that is not ready after this time counts as failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub progress_deadline: Option<Span>,
     /// What happens when too many new copies fail.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure_action: Option<FailureAction>,
@@ -633,6 +636,8 @@ pub enum FailureAction {
     Pause,
     /// The rollout goes on.
     Continue,
+    /// The new template is rejected, and copies go back to the one before it.
+    Rollback,
 }
 
 /// What happens when a host is lost.

@@ -61,8 +61,14 @@ enum Command {
     Delete(delete::Delete),
     /// What happened and why, newest last
     Events(events::Events),
-    /// The exchange of a service's copies: status, resume
+    /// The exchange of a service's copies: status, history, pause, resume, retry, rollback, unpin
     Rollout(rollout::Rollout),
+    /// Run an older template of a service, until the document brings another or you unpin it
+    Rollback(rollout::Back),
+    /// Exchange no copies of a service, whatever documents say, until you resume or unpin
+    Pause(rollout::Which),
+    /// Take a pause or an older template of a service back: the document holds again
+    Unpin(rollout::Which),
     /// What holds back when too much is lost at once: status, release
     Brake(brake::Brake),
     /// Hosts: list, describe, confirm-dead
@@ -109,6 +115,9 @@ fn run(cli: &Cli) -> Result<(), Failure> {
             Command::Delete(command) => command.run(&store).await,
             Command::Events(command) => command.run(&store, format, now).await,
             Command::Rollout(command) => command.run(&store, format).await,
+            Command::Rollback(command) => command.run(&store).await,
+            Command::Pause(command) => command.pause(&store).await,
+            Command::Unpin(command) => command.unpin(&store).await,
             Command::Brake(command) => command.run(&store, format).await,
             Command::Host(command) => command.run(&store, format, now).await,
             Command::Schema(_) | Command::Validate(_) | Command::Controller(_) => Ok(()),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use evenkeel_api::key::{Key, prefix};
 use evenkeel_api::meta::{Kind, ObjectRef};
 use evenkeel_api::name::ServiceId;
-use evenkeel_api::record::{ConditionType, DnsReport, Endpoints, Phase, Rollout, Status};
+use evenkeel_api::record::{ConditionType, DnsReport, Endpoints, Phase, Pin, Rollout, Status};
 use evenkeel_runtime::mirror::Mirror;
 use evenkeel_runtime::store::Store;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -47,9 +47,10 @@ pub async fn until(
     objects: &[(ObjectRef, i64)],
     patience: Duration,
 ) -> Result<(), Failure> {
-    let prefixes = [prefix::rollouts(), prefix::endpoints(), prefix::reports(), prefix::alive()]
-        .into_iter()
-        .chain(Kind::ALL.map(prefix::status));
+    let prefixes =
+        [prefix::rollouts(), prefix::pins(), prefix::endpoints(), prefix::reports(), prefix::alive()]
+            .into_iter()
+            .chain(Kind::ALL.map(prefix::status));
     let mirror = Mirror::start(store.clone(), prefixes.collect());
     let mut changed = mirror.subscribe();
     let end = Instant::now() + patience;
@@ -104,7 +105,7 @@ fn look(mirror: &Mirror, object: &ObjectRef, revision: i64) -> Progress {
         return Progress::Failed(valid.message.clone());
     }
     match object {
-        ObjectRef::Service(id) => service(mirror, id, &status),
+        ObjectRef::Service(id) => service(mirror, id, &status, revision > 0),
         ObjectRef::Network(_) => {
             let available = status.condition(ConditionType::Available);
             match available {
@@ -117,9 +118,20 @@ fn look(mirror: &Mirror, object: &ObjectRef, revision: i64) -> Progress {
     }
 }
 
-fn service(mirror: &Mirror, id: &ServiceId, status: &Status) -> Progress {
+/// How far a service is; `newest`: its document's own template is waited for, not one that a person put in
+/// its place.
+fn service(mirror: &Mirror, id: &ServiceId, status: &Status, newest: bool) -> Progress {
     let rollout =
         mirror.json::<Rollout>(&Key::Rollout(id.clone())).map(|found| found.value).unwrap_or_default();
+    let pin = mirror.json::<Pin>(&Key::Pin(id.clone()));
+    if rollout.resumed != pin.as_ref().map(|pin| pin.mod_revision) {
+        return Progress::Pending(
+            "no controller has looked at what was said about its rollout yet".to_owned(),
+        );
+    }
+    if let Some(why) = stands(&rollout, &pin.map(|pin| pin.value).unwrap_or_default(), id, newest) {
+        return Progress::Failed(why);
+    }
     if let Phase::Paused { why } = &rollout.phase {
         return Progress::Failed(format!(
             "the rollout is paused: {why}; put a better document, or let it go on with `evenkeel rollout resume {id}`"
@@ -134,6 +146,10 @@ fn service(mirror: &Mirror, id: &ServiceId, status: &Status) -> Progress {
         .condition(ConditionType::Degraded)
         .filter(|condition| condition.status)
         .map(|condition| condition.message.clone());
+    if let Some(late) = status.condition(ConditionType::Degraded).filter(|it| it.reason == "ProgressDeadline")
+    {
+        return Progress::Failed(late.message.clone());
+    }
     let ready = copies.ready == copies.desired
         && copies.updated == copies.desired
         && copies.running == copies.desired;
@@ -150,6 +166,33 @@ fn service(mirror: &Mirror, id: &ServiceId, status: &Status) -> Progress {
         )),
         1 => Progress::Pending(format!("{counts}; the names of 1 host are not there yet")),
         n => Progress::Pending(format!("{counts}; the names of {n} hosts are not there yet")),
+    }
+}
+
+/// Why the template that is waited for does not come about by waiting.
+fn stands(rollout: &Rollout, pin: &Pin, id: &ServiceId, newest: bool) -> Option<String> {
+    let target = rollout.target.map_or("another".to_owned(), |target| format!("@{target}"));
+    if pin.pause && (newest && rollout.instead_of.is_some() || rollout.held) {
+        return Some(format!(
+            "a person paused its rollout at template {target}; let it go on with `evenkeel rollout resume {id}`"
+        ));
+    }
+    let instead_of = rollout.instead_of?;
+    let pinned = pin.template == rollout.target && pin.of == Some(instead_of);
+    match rollout.rejected.contains(&instead_of) {
+        _ if pinned && !newest => None,
+        true => {
+            let why = rollout.evidence.get(&instead_of).map_or("its copies failed", String::as_str);
+            Some(format!(
+                "template @{instead_of} is rejected: {why}; {target} runs in its place: put a better document, or \
+                 try it again with `evenkeel rollout retry {id}`"
+            ))
+        }
+        false if newest => Some(format!(
+            "a person pinned template {target}, and @{instead_of} waits; take that back with `evenkeel rollout \
+             unpin {id}`"
+        )),
+        false => None,
     }
 }
 
@@ -214,6 +257,50 @@ impl Shown {
             Progress::Pending(text) => bar.set_message(text.clone()),
             Progress::Done(text) => bar.finish_with_message(text.clone()),
             Progress::Failed(text) => bar.abandon_with_message(text.clone()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_template_that_does_not_come_about_is_told_apart_from_one_that_a_person_chose() {
+        let id: ServiceId = "shop/web".parse().unwrap();
+        let rollout = |rejected: &[i64], held| Rollout {
+            target: Some(790),
+            instead_of: Some(812),
+            rejected: rejected.iter().copied().collect(),
+            evidence: rejected.iter().map(|n| (*n, "exited with code 1".to_owned())).collect(),
+            held,
+            ..Rollout::default()
+        };
+        let pinned = Pin { template: Some(790), of: Some(812), ..Pin::default() };
+        let paused = Pin { pause: true, ..Pin::default() };
+        for (rollout, pin, newest, clue) in [
+            (
+                rollout(&[812], false),
+                Pin::default(),
+                true,
+                Some("@812 is rejected: exited with code 1; @790 runs"),
+            ),
+            (rollout(&[812], false), Pin::default(), false, Some("rollout retry shop/web")),
+            (rollout(&[812], false), pinned.clone(), false, None),
+            (rollout(&[], false), pinned.clone(), false, None),
+            (rollout(&[], false), pinned.clone(), true, Some("a person pinned template @790")),
+            (rollout(&[], false), paused.clone(), true, Some("a person paused its rollout at template @790")),
+            (rollout(&[], false), paused.clone(), false, None),
+            (rollout(&[], true), paused.clone(), false, Some("rollout resume shop/web")),
+            (Rollout::default(), paused, true, None),
+        ] {
+            let said = stands(&rollout, &pin, &id, newest);
+            match clue {
+                Some(clue) => {
+                    assert!(said.clone().is_some_and(|said| said.contains(clue)), "{said:?}: {clue}")
+                }
+                None => assert_eq!(said, None),
+            }
         }
     }
 }

@@ -68,7 +68,12 @@ pub fn summary(status: &Status) -> (String, String) {
         .map(|condition| ("Invalid", condition))
         .or_else(|| bad(ConditionType::Degraded, false).map(|condition| ("Degraded", condition)))
         .or_else(|| bad(ConditionType::Progressing, false).map(|condition| ("Progressing", condition)))
-        .or_else(|| bad(ConditionType::Available, true).map(|condition| ("Unavailable", condition)));
+        .or_else(|| bad(ConditionType::Available, true).map(|condition| ("Unavailable", condition)))
+        .or_else(|| {
+            let stands = status.condition(ConditionType::Progressing)?;
+            let word = ["Pinned", "Paused"].into_iter().find(|word| *word == stands.reason)?;
+            Some((word, stands))
+        });
     match found {
         Some((word, condition)) => (word.to_owned(), condition.message.clone()),
         None => ("OK".to_owned(), String::new()),

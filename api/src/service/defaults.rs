@@ -9,6 +9,8 @@ use super::{Mode, RestartCondition, ServiceSpec, Template, UpdateOrder};
 pub const STOP_GRACE: Span = Span::seconds(10);
 /// How long a new copy is watched before it counts as good.
 pub const MONITOR: Span = Span::seconds(5);
+/// How long a new copy has to become ready.
+pub const PROGRESS_DEADLINE: Span = Span::seconds(600);
 /// From a host's last possible heartbeat to the replacement of its copies.
 pub const LOST_AFTER: Span = Span::seconds(4);
 /// Copies that are exchanged at once.
@@ -40,6 +42,11 @@ impl ServiceSpec {
     /// How long a new copy is watched.
     pub fn monitor(&self) -> Span {
         self.deploy.update_config.monitor.unwrap_or(MONITOR)
+    }
+
+    /// How long a new copy has to become ready before it counts as failed.
+    pub fn progress_deadline(&self) -> Span {
+        self.deploy.update_config.progress_deadline.unwrap_or(PROGRESS_DEADLINE)
     }
 
     /// After which ends a container is started again.

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
+use crate::quantity::Span;
 use crate::service::{self, EngineCheck, Mode, ServiceSpec, Template};
 
 use super::error::Fault;
@@ -158,6 +159,12 @@ fn together(spec: &ServiceSpec) -> Result<()> {
         return Err(Fault::on(
             ["deploy", "update_config", "max_failure_ratio"],
             format!("{ratio} is no share: write a number from 0 to 1"),
+        ));
+    }
+    if deploy.update_config.progress_deadline == Some(Span::default()) {
+        return Err(Fault::on(
+            ["deploy", "update_config", "progress_deadline"],
+            "0s are no time at all: no new copy could become ready; leave it out for 10m",
         ));
     }
     Ok(())

@@ -51,6 +51,13 @@ impl Delete {
             match store.get(&key).await?.0 {
                 Some(kv) => {
                     txn = txn.if_unchanged(&key, kv.mod_revision).delete(&key);
+                    // A namesake of later is not held by what was said of this one.
+                    if let ObjectRef::Service(id) = &object
+                        && let Some(pin) = store.get(&Key::Pin(id.clone())).await?.0
+                    {
+                        let key = Key::Pin(id.clone());
+                        txn = txn.if_unchanged(&key, pin.mod_revision).delete(&key);
+                    }
                     gone.push(object);
                 }
                 None if self.ignore_missing => say!("{object} is not there"),

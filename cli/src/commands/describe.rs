@@ -6,7 +6,7 @@ use clap::Args;
 use evenkeel_api::key::{Key, prefix};
 use evenkeel_api::meta::ObjectRef;
 use evenkeel_api::name::{HostName, Namespace, NetworkName, ServiceId};
-use evenkeel_api::record::{Alive, Endpoints, NetworkReport, Phase, Rollout, Status, Subnet, Timestamp};
+use evenkeel_api::record::{Alive, Endpoints, NetworkReport, Phase, Pin, Rollout, Status, Subnet, Timestamp};
 use evenkeel_runtime::store::Store;
 
 use super::{events, get};
@@ -97,7 +97,8 @@ fn conditions(status: &Status, now: Timestamp) {
 async fn service(store: &Arc<dyn Store>, id: &ServiceId) -> Result<(), Failure> {
     if let Some(found) = snapshot::get::<Rollout>(store, &Key::Rollout(id.clone())).await? {
         say!();
-        rollout(&found.value);
+        let pin = snapshot::get::<Pin>(store, &Key::Pin(id.clone())).await?;
+        rollout(&found.value, &pin.map(|pin| pin.value).unwrap_or_default());
     }
     say!("\ncopies");
     get::copies_table(&snapshot::copies(store, Some(id)).await?);
@@ -126,15 +127,28 @@ async fn service(store: &Arc<dyn Store>, id: &ServiceId) -> Result<(), Failure> 
     Ok(())
 }
 
-/// A rollout in one line.
-pub fn rollout(rollout: &Rollout) {
+/// A rollout in a few lines, with what people said about it.
+pub fn rollout(rollout: &Rollout, pin: &Pin) {
     let number = |n: Option<i64>| n.map_or("none".to_owned(), |n| format!("@{n}"));
     let phase = match &rollout.phase {
         Phase::Done => "done".to_owned(),
         Phase::Rolling => format!("exchanging {} for {}", number(rollout.current), number(rollout.target)),
         Phase::Paused { why } => format!("paused: {why}"),
     };
-    say!("rollout   template {}, {phase}", number(rollout.target));
+    let newest = rollout.instead_of.map(|newest| format!(" in place of @{newest}")).unwrap_or_default();
+    say!("rollout   template {}{newest}, {phase}", number(rollout.target));
+    for template in &rollout.rejected {
+        let why = rollout.evidence.get(template).map_or("its copies failed", String::as_str);
+        say!("rejected  template @{template}: {why}");
+    }
+    if pin.pause {
+        say!("paused    by a person");
+    }
+    if let Some(template) =
+        pin.template.filter(|_| rollout.instead_of.is_some() && rollout.instead_of == pin.of)
+    {
+        say!("pinned    template @{template}, by a person");
+    }
     for (slot, host) in &rollout.homes {
         say!("volumes   slot {slot} has its data on {host}");
     }

@@ -8,6 +8,7 @@ pub mod describe;
 pub mod events;
 pub mod get;
 pub mod hosts;
+pub mod pins;
 pub mod plan;
 pub mod rollout;
 pub mod schema;

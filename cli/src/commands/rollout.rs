@@ -1,15 +1,15 @@
-//! `evenkeel rollout`: how the exchange of a service's copies goes, and going on after a pause.
+//! `evenkeel rollout`: how the exchange of a service's copies goes, and a person's word on it.
 
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
-use evenkeel_api::key::Key;
 use evenkeel_api::meta::{Kind, ObjectRef};
 use evenkeel_api::name::{Namespace, ServiceId};
 use evenkeel_api::quantity::Span;
-use evenkeel_api::record::{Phase, Pin, Rollout as Record};
-use evenkeel_runtime::store::{Store, TxnBuilder};
+use evenkeel_api::record::{Phase, Pin};
+use evenkeel_runtime::store::Store;
 
+use super::pins::{self, Known};
 use super::{describe, get};
 use crate::failure::Failure;
 use crate::output::{Format, say};
@@ -22,85 +22,196 @@ pub struct Rollout {
     verb: Verb,
 }
 
+/// Which service.
+#[derive(Debug, Args)]
+pub struct Which {
+    /// SERVICE or NAMESPACE/SERVICE
+    service: String,
+    #[arg(short, long, env = "EVENKEEL_NAMESPACE")]
+    namespace: Option<Namespace>,
+}
+
+/// Back to which template of which service.
+#[derive(Debug, Args)]
+pub struct Back {
+    #[command(flatten)]
+    which: Which,
+    /// The number of a template, as `rollout history` shows it; without, the one that ran before
+    #[arg(long, value_name = "TEMPLATE", alias = "to-revision", value_parser = pins::number)]
+    to: Option<i64>,
+}
+
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// How it goes
     Status {
-        /// SERVICE or NAMESPACE/SERVICE
-        service: String,
-        #[arg(short, long, env = "EVENKEEL_NAMESPACE")]
-        namespace: Option<Namespace>,
-        /// Until it is done; exit code 3 when it pauses
+        #[command(flatten)]
+        which: Which,
+        /// Until it is done; exit code 3 when it pauses or is rolled back
         #[arg(long)]
         wait: bool,
         /// At most so long
         #[arg(long, default_value = "10m")]
         timeout: Span,
     },
+    /// The templates that are kept, and what became of them
+    History(Which),
     /// Go on after a pause, whatever failed so far
-    Resume {
-        /// SERVICE or NAMESPACE/SERVICE
-        service: String,
-        #[arg(short, long, env = "EVENKEEL_NAMESPACE")]
-        namespace: Option<Namespace>,
-    },
+    Resume(Which),
+    /// Try the newest template again that was rejected
+    Retry(Which),
+    /// Run an older template, until the document brings another or you unpin it
+    #[command(alias = "undo")]
+    Rollback(Back),
+    /// Exchange nothing, whatever documents say, until you resume
+    Pause(Which),
+    /// Take a pause or an older template back: the document holds again
+    Unpin(Which),
 }
 
 impl Rollout {
     /// Does it.
     ///
     /// # Errors
-    /// There is no such service, nothing to resume, or the store does not answer.
+    /// There is no such service, it cannot be done as things are, or the store does not answer.
     pub async fn run(&self, store: &Arc<dyn Store>, format: Format) -> Result<(), Failure> {
         match &self.verb {
-            Verb::Status { service, namespace, wait, timeout } => {
-                let id = id(service, namespace.as_ref())?;
+            Verb::Status { which, wait, timeout } => {
+                let id = which.id()?;
                 if *wait {
                     let object = ObjectRef::Service(id);
                     return wait::until(store, &[(object, 0)], timeout.0).await;
                 }
                 status(store, &id, format).await
             }
-            Verb::Resume { service, namespace } => resume(store, &id(service, namespace.as_ref())?).await,
+            Verb::History(which) => pins::history(store, &which.id()?, format).await,
+            Verb::Resume(which) => resume(store, &which.id()?).await,
+            Verb::Retry(which) => retry(store, &which.id()?).await,
+            Verb::Rollback(back) => back.run(store).await,
+            Verb::Pause(which) => which.pause(store).await,
+            Verb::Unpin(which) => which.unpin(store).await,
         }
     }
 }
 
-fn id(service: &str, namespace: Option<&Namespace>) -> Result<ServiceId, Failure> {
-    match words::object(Kind::Service, service, namespace)? {
-        ObjectRef::Service(id) => Ok(id),
-        other => Err(Failure::new(format!("{other} is no service"))),
+impl Which {
+    fn id(&self) -> Result<ServiceId, Failure> {
+        match words::object(Kind::Service, &self.service, self.namespace.as_ref())? {
+            ObjectRef::Service(id) => Ok(id),
+            other => Err(Failure::new(format!("{other} is no service"))),
+        }
+    }
+
+    /// Pauses the exchange of copies.
+    ///
+    /// # Errors
+    /// There is no such service, it is paused, or the store does not answer.
+    pub async fn pause(&self, store: &Arc<dyn Store>) -> Result<(), Failure> {
+        let id = self.id()?;
+        let known = Known::read(store, &id).await?;
+        if known.pin.pause {
+            return Err(Failure::new(format!("the rollout of Service {id} is paused already")));
+        }
+        let pin = Pin { pause: true, resume: None, retry: None, ..known.pin.clone() };
+        known.put(store, &pin).await?;
+        say!("Service {id}: no copy is exchanged until `evenkeel rollout resume {id}`");
+        Ok(())
+    }
+
+    /// Takes all standing words back.
+    ///
+    /// # Errors
+    /// There is nothing to take back, or the store does not answer.
+    pub async fn unpin(&self, store: &Arc<dyn Store>) -> Result<(), Failure> {
+        let id = self.id()?;
+        let known = Known::read(store, &id).await?;
+        if !known.pin.pause && known.pin.template.is_none() {
+            return Err(Failure::new(format!("Service {id} is neither pinned nor paused")));
+        }
+        known.put(store, &Pin::default()).await?;
+        say!("Service {id}: its document holds again; follow it with `evenkeel rollout status {id} --wait`");
+        Ok(())
     }
 }
 
-async fn record(store: &Arc<dyn Store>, id: &ServiceId) -> Result<Record, Failure> {
-    let found = snapshot::get::<Record>(store, &Key::Rollout(id.clone())).await?;
-    found
-        .map(|found| found.value)
-        .ok_or_else(|| Failure::new(format!("Service {id} has no rollout: is there such a service?")))
+impl Back {
+    /// Pins an older template.
+    ///
+    /// # Errors
+    /// There is no such service or template, or the store does not answer.
+    pub async fn run(&self, store: &Arc<dyn Store>) -> Result<(), Failure> {
+        let id = self.which.id()?;
+        let known = Known::read(store, &id).await?;
+        let newest = known.newest()?;
+        let to = match self.to {
+            Some(to) => known.template(to)?,
+            None => known.before()?,
+        };
+        if to == newest {
+            return Err(Failure::new(format!(
+                "@{to} is the document's own template: {}",
+                match known.rollout.rejected.contains(&to) {
+                    true => format!("try it again with `evenkeel rollout retry {id}`"),
+                    false => format!("take a pin or a pause back with `evenkeel rollout unpin {id}`"),
+                }
+            )));
+        }
+        let pin = Pin { template: Some(to), of: Some(newest), ..Pin::default() };
+        known.put(store, &pin).await?;
+        say!(
+            "Service {id}: copies go back to template @{to}, and stay there until its document brings another \
+             template, or `evenkeel rollout unpin {id}`; follow it with `evenkeel rollout status {id} --wait`"
+        );
+        Ok(())
+    }
 }
 
 async fn status(store: &Arc<dyn Store>, id: &ServiceId, format: Format) -> Result<(), Failure> {
-    let record = record(store, id).await?;
+    let known = Known::read(store, id).await?;
     if format != Format::Table {
-        return crate::output::structured(format, &record);
+        return crate::output::structured(format, &known.rollout);
     }
-    describe::rollout(&record);
+    describe::rollout(&known.rollout, &known.pin);
     say!();
     get::copies_table(&snapshot::copies(store, Some(id)).await?);
     Ok(())
 }
 
 async fn resume(store: &Arc<dyn Store>, id: &ServiceId) -> Result<(), Failure> {
-    let record = record(store, id).await?;
-    let (Phase::Paused { .. }, Some(target)) = (&record.phase, record.target) else {
-        return Err(Failure::new(format!("the rollout of Service {id} is not paused")));
+    let known = Known::read(store, id).await?;
+    let paused = matches!(known.rollout.phase, Phase::Paused { .. });
+    if !paused && !known.pin.pause {
+        return Err(Failure::new(format!(
+            "the rollout of Service {id} is not paused{}",
+            match known.rejected() {
+                Some(number) => format!(
+                    ": template @{number} is rejected; try it again with `evenkeel rollout retry {id}`"
+                ),
+                None => String::new(),
+            }
+        )));
+    }
+    let resume = known.rollout.target.filter(|_| paused);
+    known.put(store, &Pin { pause: false, resume, retry: None, ..known.pin.clone() }).await?;
+    say!("Service {id}: its rollout goes on; follow it with `evenkeel rollout status {id} --wait`");
+    Ok(())
+}
+
+async fn retry(store: &Arc<dyn Store>, id: &ServiceId) -> Result<(), Failure> {
+    let known = Known::read(store, id).await?;
+    let Some(number) = known.rejected() else {
+        return Err(Failure::new(format!(
+            "the newest template of Service {id} is not rejected; what paused goes on with `evenkeel rollout resume {id}`"
+        )));
     };
-    let pin = serde_json::to_vec(&Pin { resume: Some(target) }).map_err(Failure::new)?;
-    let txn = TxnBuilder::new().put(&Key::Pin(id.clone()), pin).build()?;
-    store.commit(&txn).await?;
+    if known.pin.pause || known.pinned().is_some() {
+        return Err(Failure::new(format!(
+            "Service {id} is pinned or paused: take that back first, with `evenkeel rollout unpin {id}`"
+        )));
+    }
+    known.put(store, &Pin { retry: Some(number), ..Pin::default() }).await?;
     say!(
-        "Service {id}: the rollout of @{target} goes on; follow it with `evenkeel rollout status {id} --wait`"
+        "Service {id}: template @{number} is tried again; follow it with `evenkeel rollout status {id} --wait`"
     );
     Ok(())
 }

@@ -9,7 +9,7 @@ use evenkeel_api::name::{HostName, Scoped, ServiceId, Slot};
 use evenkeel_api::network::{Cidr, Ipam, NetworkSpec, Pool};
 use evenkeel_api::record::{
     Address, Alive, Brake, CheckState, Confirmed, Desired, Facts, Health, InstanceState, Observed, Pin,
-    Timestamp, Verdict,
+    Rollout, Timestamp, Verdict,
 };
 use evenkeel_api::text::{self, DocumentSpec, Origin};
 use evenkeel_plan::service::{
@@ -237,12 +237,21 @@ impl Cluster {
         Ok(())
     }
 
-    pub fn resume(&mut self, service: &str) -> Done {
+    /// What a person says about a rollout, from what is remembered of it and the newest template.
+    pub fn say(&mut self, service: &str, pin: impl FnOnce(&Rollout, Option<i64>) -> Pin) -> Done {
         let id: ServiceId = name(service)?;
         let revision = self.next();
         let entry = self.world.services.get_mut(&id).ok_or("no such service")?;
-        let resume = entry.rollout.as_ref().and_then(|rollout| rollout.value.target);
-        entry.pin = Some(At { value: Pin { resume }, mod_revision: revision, create_revision: revision });
+        let rollout = entry.rollout.as_ref().ok_or("it has no rollout")?;
+        let newest = entry.accepted.as_ref().and_then(|accepted| accepted.value.template);
+        let value = pin(&rollout.value, newest);
+        entry.pin = Some(At { value, mod_revision: revision, create_revision: revision });
+        Ok(())
+    }
+
+    pub fn unpin(&mut self, service: &str) -> Done {
+        self.next();
+        self.world.services.get_mut(&name::<ServiceId>(service)?).ok_or("no such service")?.pin = None;
         Ok(())
     }
 

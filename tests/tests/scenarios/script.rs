@@ -13,6 +13,10 @@
 //! bad image web:2: why                copies of it fail when hosts are at work
 //! good images
 //! resume shop/web                     the paused rollout of its newest template
+//! retry shop/web                      its newest template, which was rejected
+//! pin shop/web 105                    to an older template
+//! pause shop/web
+//! unpin shop/web
 //! confirm                             a mass deletion was meant
 //! dead h2 h3                          a person declares hosts dead
 //! new leader
@@ -26,6 +30,7 @@
 use std::time::Duration;
 
 use evenkeel_api::quantity::Span;
+use evenkeel_api::record::Pin;
 
 use super::cluster::Cluster;
 
@@ -76,7 +81,16 @@ fn take(cluster: &mut Cluster, step: &str, block: &str) -> Result<(), String> {
             cluster.bad.insert(image.to_owned(), why.to_owned());
         }
         ("good", ["images"]) => cluster.bad.clear(),
-        ("resume", [service]) => cluster.resume(service)?,
+        ("resume", [service]) => {
+            cluster.say(service, |rollout, _| Pin { resume: rollout.target, ..Pin::default() })?;
+        }
+        ("retry", [service]) => cluster.say(service, |_, of| Pin { retry: of, ..Pin::default() })?,
+        ("pin", [service, number]) => {
+            let template = Some(number.parse().map_err(|error| format!("{error}"))?);
+            cluster.say(service, |_, of| Pin { template, of, ..Pin::default() })?;
+        }
+        ("pause", [service]) => cluster.say(service, |_, _| Pin { pause: true, ..Pin::default() })?,
+        ("unpin", [service]) => cluster.unpin(service)?,
         ("confirm", []) => cluster.confirm(),
         ("dead", hosts) => cluster.dead(hosts)?,
         ("new", ["leader"]) => cluster.new_leader(),

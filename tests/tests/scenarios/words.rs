@@ -32,7 +32,8 @@ pub fn of(world: &World, batch: &Batch) -> Vec<String> {
             (Key::Accepted(object), Write::Delete) => lines.push((0, format!("forget {object}"))),
             (Key::Accepted(ObjectRef::Service(id)), _) => lines.push((0, format!("accept Service {id}"))),
             (Key::Rollout(id), Write::Rollout(rollout)) => {
-                lines.extend(rolled(world, id, rollout).map(|line| (4, line)))
+                lines.extend(rolled(world, id, rollout).map(|line| (4, line)));
+                lines.extend(rejected(world, id, rollout).map(|line| (4, line)));
             }
             (Key::Endpoints(id, _), Write::Endpoints(endpoints)) => lines.push((5, names(id, endpoints))),
             (Key::Status(object), Write::Status(status)) => {
@@ -67,6 +68,13 @@ fn rolled(world: &World, id: &ServiceId, rollout: &Rollout) -> Option<String> {
         Phase::Rolling => format!("rollout of {id} to template {target} goes on"),
         Phase::Paused { why } => format!("rollout of {id} to template {target} is paused: {why}"),
     })
+}
+
+/// The newest template that is rejected and was not before.
+fn rejected(world: &World, id: &ServiceId, rollout: &Rollout) -> Option<String> {
+    let before = world.services.get(id).and_then(|service| service.rollout.as_ref()).map(|at| &at.value)?;
+    let news = rollout.rejected.difference(&before.rejected).max()?;
+    Some(format!("template {news} of {id} is rejected: {}", rollout.evidence.get(news)?))
 }
 
 fn names(id: &ServiceId, endpoints: &Endpoints) -> String {

@@ -43,19 +43,19 @@ pub(super) const ROWS: [Row; 51] = [
     honoured("deploy.update_config.delay", ""),
     honoured("deploy.update_config.order", "`stop-first` (when absent) or `start-first`"),
     honoured("deploy.update_config.monitor", "5s when absent"),
-    honoured("deploy.update_config.failure_action", "`pause` (when absent) or `continue`"),
-    not_yet(
-        "deploy.update_config.failure_action",
-        "write `pause`; a paused rollout goes back when you pin the old template",
-    )
-    .with("rollback"),
+    honoured("deploy.update_config.failure_action", "`pause` (when absent), `continue` or `rollback`"),
     honoured("deploy.update_config.max_failure_ratio", "0 to 1; 0 when absent"),
     not_yet("deploy.update_config.canary", "write `parallelism: 1` and a long `monitor`"),
-    not_yet("deploy.update_config.healthy_deadline", "write `monitor`"),
-    not_yet(
-        "deploy.rollback_config",
-        "there is no rollback by itself; going back is a rollout like any other",
+    honoured(
+        "deploy.update_config.progress_deadline",
+        "evenkeel's own: a new copy that is not ready after it counts as failed; 10m when absent",
     ),
+    refused(
+        "deploy.update_config.healthy_deadline",
+        "it is called otherwise here",
+        "write `progress_deadline`",
+    ),
+    not_yet("deploy.rollback_config", "going back follows `update_config`"),
     honoured(
         "deploy.stop_delay",
         "evenkeel's own: between leaving the names and SIGTERM; the names' ttl and 1s when absent",

@@ -100,10 +100,8 @@ fn refusals() {
         ("deploy: {replicas: -1}", "expected a whole number from 0 to 4294967295, found -1"),
         ("deploy: {replicas: many}", "found the text \"many\""),
         ("deploy: {endpoint_mode: vip}", "`endpoint_mode: vip` is refused"),
-        (
-            "deploy: {update_config: {failure_action: rollback}}",
-            "`failure_action: rollback` is not supported yet",
-        ),
+        ("deploy: {update_config: {healthy_deadline: 5m}}", "write `progress_deadline`"),
+        ("deploy: {update_config: {progress_deadline: 0s}}", "no time at all"),
         ("deploy: {update_config: {canary: 1}}", "`canary` is not supported yet"),
         ("deploy: {update_config: {max_failure_ratio: 2}}", "write a number from 0 to 1"),
         ("deploy: {rollback_config: {parallelism: 1}}", "`rollback_config` is not supported yet"),

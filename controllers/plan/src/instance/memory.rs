@@ -53,14 +53,11 @@ pub enum Pull {
         times: u32,
         /// Not again before then.
         until: Duration,
-        /// Another try is unlikely to help: the registry says that there is no such image, or it was tried
-        /// several times.
+        /// Another try is unlikely to help: the registry says that there is no such image, or not for us.
         certain: bool,
     },
 }
 
-/// Tries after which a pull counts as failed whatever the reason.
-const TRIES: u32 = 3;
 /// The longest time between two pulls.
 const LONGEST: Duration = Duration::from_secs(300);
 
@@ -86,7 +83,7 @@ impl Pull {
             why: format!("cannot pull {reference}: {error}"),
             times,
             until: now + Duration::from_secs(5 << (times - 1).min(6)).min(LONGEST),
-            certain: times >= TRIES || definite.iter().any(|word| lower.contains(word)),
+            certain: definite.iter().any(|word| lower.contains(word)),
         }
     }
 }

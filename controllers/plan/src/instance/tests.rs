@@ -276,6 +276,16 @@ fn images() {
     let failed = Pull::failed(tag, "manifest unknown", None, secs(99));
     let waits = Case::new().with(missing).with(|case| case.memory.pull = Some(failed)).decide();
     assert_eq!((waits.action, waits.wake), (None, Some(secs(104))));
+    assert!(matches!(waits.state, Some(InstanceState::Failed { .. })), "{:?}", waits.state);
+    // A registry that does not answer says nothing about the image, however often it does not.
+    let mut away = None;
+    for _ in 0..9 {
+        let error = "Get https://registry.lan:5000/v2/: dial tcp: connect: no route to host";
+        away = Some(Pull::failed(tag, error, away.as_ref(), secs(99)));
+    }
+    let waits = Case::new().with(missing).with(|case| case.memory.pull = away).decide();
+    assert!(matches!(waits.state, Some(InstanceState::Waiting { .. })), "{:?}", waits.state);
+    assert_eq!(waits.wake, Some(secs(99 + 300)));
 
     // Made by tag before it was pinned.
     let running = Case::new().is(ContainerState::Running).with(|case| case.pin = Some("sha256:aa".into()));

@@ -10,6 +10,7 @@ use evenkeel_api::service::ServiceSpec;
 
 use super::deletions::{Fate, fate};
 use super::memory::Memory;
+use super::rollback;
 use super::world::{At, Document, Service};
 
 /// What admission comes to.
@@ -40,7 +41,7 @@ pub(crate) fn service(
     if let Some(accepted) = &mut admission.accepted {
         accepted.template = match known {
             Some(known) if known.spec.template == accepted.spec.template => known.template,
-            _ => Some(accepted.source_revision),
+            _ => rollback::rejected_as(service, &accepted.spec.template).or(Some(accepted.source_revision)),
         };
     }
     admission

@@ -37,6 +37,8 @@ pub(crate) struct Held<'a> {
     /// Ready, as far as the copy itself is concerned.
     pub ready: bool,
     pub presence: Presence,
+    /// It never started, and waits for what may never come.
+    pub stuck: bool,
     /// Its host shall be emptied.
     pub host_drains: bool,
     /// Changed by this plan.
@@ -59,7 +61,8 @@ impl Held<'_> {
     }
 
     pub(crate) fn has_failed(&self) -> bool {
-        self.observed.is_some_and(|observed| matches!(observed.state, InstanceState::Failed { .. }))
+        let failed = |observed: &Observed| matches!(observed.state, InstanceState::Failed { .. });
+        self.stuck || self.observed.is_some_and(failed)
     }
 
     pub(crate) fn has_stopped(&self) -> bool {
@@ -73,6 +76,10 @@ pub(crate) struct Draft<'a> {
     pub id: &'a ServiceId,
     pub service: &'a Service,
     pub accepted: &'a Accepted<ServiceSpec>,
+    /// What holds for the template that runs.
+    spec: &'a ServiceSpec,
+    /// The template that copies shall be of.
+    pub wanted_template: i64,
     pub all: &'a Memory,
     pub memory: Option<&'a ServiceMemory>,
     pub ledger: &'a mut Ledger,
@@ -100,6 +107,7 @@ impl<'a> Draft<'a> {
         world: &'a World,
         (id, service): (&'a ServiceId, &'a Service),
         accepted: &'a Accepted<ServiceSpec>,
+        (wanted_template, spec): (i64, &'a ServiceSpec),
         all: &'a Memory,
         ledger: &'a mut Ledger,
         now: Duration,
@@ -112,6 +120,8 @@ impl<'a> Draft<'a> {
             id,
             service,
             accepted,
+            spec,
+            wanted_template,
             all,
             memory,
             ledger,
@@ -162,6 +172,7 @@ impl<'a> Draft<'a> {
                 observed: copy.observed.as_ref(),
                 ready: self.memory.is_some_and(|memory| memory.ready_since(id).is_some()),
                 presence,
+                stuck: self.memory.and_then(|memory| memory.copies.get(id)).is_some_and(|copy| copy.stuck),
                 host_drains,
                 touched: false,
             };
@@ -175,9 +186,9 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// The spec that holds.
+    /// The spec that holds: the newest document's, with the template that runs.
     pub(crate) fn spec(&self) -> &'a ServiceSpec {
-        &self.accepted.spec
+        self.spec
     }
 
     /// A template, also one that this very plan brings.
@@ -309,6 +320,7 @@ impl<'a> Draft<'a> {
             observed: None,
             ready: false,
             presence: Presence::Present,
+            stuck: false,
             host_drains: false,
             touched: true,
         };

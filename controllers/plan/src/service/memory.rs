@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use evenkeel_api::meta::ObjectRef;
 use evenkeel_api::name::{HostName, InstanceId, NetworkName, ServiceId, Slot};
-use evenkeel_api::record::{Desired, InstanceState, Timestamp};
+use evenkeel_api::record::{Desired, InstanceState, Observed, Timestamp};
 
 use super::ready;
 use super::world::{Service, World};
@@ -20,6 +20,9 @@ const BACKOFF_MAX: Duration = Duration::from_secs(60);
 const BACKOFF_FORGIVEN: Duration = Duration::from_secs(30);
 /// A host where a copy of a service failed is avoided for so long, where others fit.
 const FAILED_THERE: Duration = Duration::from_secs(300);
+
+/// A copy that never started and only waits for so long, for the registry say, is tried on another host too.
+const STUCK: Duration = Duration::from_secs(30);
 
 /// A new network has so long to stand everywhere before copies go where it stands already: else all would
 /// go to the host that is first.
@@ -106,6 +109,12 @@ pub(crate) struct CopyMemory {
     pub run: Option<Option<Timestamp>>,
     /// Restarts when it was first seen: those before are not this leader's to judge.
     pub restarts: Option<u32>,
+    /// When it was first seen.
+    pub since: Option<Duration>,
+    /// It was ready, with all checks that a rollout waits for.
+    pub arrived: bool,
+    /// It never started, and waits for what may never come.
+    pub stuck: bool,
     /// Its failure was counted.
     pub failed: bool,
 }
@@ -117,6 +126,8 @@ pub(crate) struct Backoff {
     pub template: i64,
     /// The last copy that failed: only a later one can make good for it.
     pub seq: u64,
+    /// When the first of them in a row began.
+    pub since: Duration,
     /// How often in a row.
     pub failures: u32,
     /// Not again before.
@@ -189,15 +200,20 @@ impl ServiceMemory {
             if is_ready {
                 memory.run = Some(copy.observed.as_ref().and_then(|observed| observed.started));
             }
+            memory.since.get_or_insert(now);
+            memory.arrived |= is_ready && ready::rollout_checks_pass(service, copy);
             if record.value.desired >= Desired::Drain {
                 memory.drain_since.get_or_insert(now);
             }
             if let Some(observed) = &copy.observed {
                 memory.restarts.get_or_insert(observed.restarts);
-                let failed = matches!(observed.state, InstanceState::Failed { .. });
+                memory.stuck = is_stuck(observed) && memory.since.is_some_and(|since| since + STUCK <= now);
+                let failed = memory.stuck || matches!(observed.state, InstanceState::Failed { .. });
                 if failed && !memory.failed && record.value.desired == Desired::Run {
                     let template = record.value.template.revision;
-                    self.slots.entry(record.value.slot.clone()).or_default().fail(template, id.seq, now);
+                    let since = memory.since.unwrap_or(now);
+                    let backoff = self.slots.entry(record.value.slot.clone()).or_default();
+                    backoff.fail(template, id.seq, since, now);
                     self.failed_on.insert((record.value.slot.clone(), copy.host.clone()), (template, now));
                 }
                 memory.failed = failed;
@@ -219,6 +235,17 @@ impl ServiceMemory {
         (backoff.until > now).then_some(backoff.until)
     }
 
+    /// When the first try began of those of `slot` and `template` that failed in a row.
+    pub(crate) fn tried_since(&self, slot: &Slot, template: i64) -> Option<Duration> {
+        self.slots.get(slot).filter(|backoff| backoff.template == template).map(|backoff| backoff.since)
+    }
+
+    /// Until when a copy that waits is left to wait, if that is later than `now`.
+    pub(crate) fn stuck_at(&self, id: &InstanceId, observed: &Observed, now: Duration) -> Option<Duration> {
+        let at = self.copies.get(id)?.since? + STUCK;
+        (is_stuck(observed) && at > now).then_some(at)
+    }
+
     /// Hosts where a copy of `slot` and `template` failed of late.
     pub(crate) fn avoids(&self, slot: &Slot, template: i64) -> BTreeSet<HostName> {
         let failed = self.failed_on.iter().filter(|((known, _), (of, _))| known == slot && *of == template);
@@ -231,10 +258,15 @@ impl ServiceMemory {
     }
 }
 
+/// It never started, and says that it waits.
+fn is_stuck(observed: &Observed) -> bool {
+    observed.started.is_none() && matches!(observed.state, InstanceState::Waiting { .. })
+}
+
 impl Backoff {
-    fn fail(&mut self, template: i64, seq: u64, now: Duration) {
-        if self.template != template {
-            *self = Self { template, ..Self::default() };
+    fn fail(&mut self, template: i64, seq: u64, since: Duration, now: Duration) {
+        if self.template != template || self.failures == 0 {
+            *self = Self { template, since, ..Self::default() };
         }
         let wait = match self.failures {
             0 => Duration::ZERO,

@@ -6,6 +6,7 @@
 
 mod admit;
 mod batch;
+mod deadline;
 mod deletions;
 mod draft;
 mod endpoints;
@@ -14,10 +15,12 @@ mod filter;
 mod ledger;
 mod memory;
 mod model;
+mod pins;
 mod place;
 mod plan;
 mod ready;
 mod remove;
+mod rollback;
 mod rollout;
 mod slots;
 mod status;

@@ -16,7 +16,7 @@ use super::failover;
 use super::ledger::Ledger;
 use super::memory::Memory;
 use super::world::{Service, World};
-use super::{endpoints, remove, rollout, slots, status};
+use super::{deadline, endpoints, pins, remove, rollback, rollout, slots, status};
 
 /// Templates of a service that are kept beside those in use.
 const HISTORY: usize = 10;
@@ -40,7 +40,9 @@ pub fn plan_service(
     let Some(accepted) = admission.accepted.clone() else {
         return never_valid(world, id, service, &admission);
     };
-    let mut draft = Draft::new(world, (id, service), &accepted, memory, ledger, now);
+    let number = rollback::running(service, &accepted);
+    let spec = rollback::spec(service, &accepted, number);
+    let mut draft = Draft::new(world, (id, service), &accepted, (number, &spec), memory, ledger, now);
     if accepted.deleting {
         remove::empty(&mut draft);
         if draft.copies.is_empty() {
@@ -52,12 +54,16 @@ pub fn plan_service(
         rollout::begin(&mut draft);
         slots::reap(&mut draft);
         let surplus = slots::choose(&mut draft);
-        rollout::judge(&mut draft);
-        slots::fill(&mut draft);
-        slots::pairs(&mut draft);
-        slots::dismiss(&mut draft, &surplus);
-        rollout::exchange(&mut draft);
-        slots::evacuate(&mut draft);
+        deadline::watch(&mut draft);
+        // What is made of a rejected template is planned anew, with the one that copies go back to.
+        if !rollout::judge(&mut draft) {
+            slots::fill(&mut draft);
+            slots::pairs(&mut draft);
+            slots::dismiss(&mut draft, &surplus);
+            rollout::exchange(&mut draft);
+            slots::evacuate(&mut draft);
+            rollback::prove(&mut draft);
+        }
     }
     write(draft, &admission, service)
 }
@@ -85,6 +91,7 @@ fn write(mut draft: Draft<'_>, admission: &Admission<ServiceSpec>, service: &Ser
     draft.write_copies();
     write_accepted(&mut draft, service, &object);
     endpoints::write(&mut draft);
+    rollback::forget(&mut draft.rollout, service, draft.accepted.template);
     let known = service.rollout.as_ref().map(|at| &at.value);
     if known != Some(&draft.rollout) {
         let revision = service.rollout.as_ref().map_or(0, |at| at.mod_revision);
@@ -138,6 +145,8 @@ fn trim(draft: &mut Draft<'_>, service: &Service) {
     let mut used: Vec<i64> = draft.copies.values().map(|copy| copy.template).collect();
     used.extend(draft.rollout.target);
     used.extend(draft.rollout.current);
+    used.extend(&draft.rollout.rejected);
+    used.extend(draft.accepted.template.and_then(|newest| pins::template(service, newest)));
     used.extend(draft.accepted.template);
     let newest = service.revisions.keys().rev().take(HISTORY);
     used.extend(newest);

@@ -76,6 +76,28 @@ pub(crate) fn evidence(service: &Service, copy: &Copy, memory: Option<&CopyMemor
     })
 }
 
+/// What a copy that is not ready is doing, in words.
+pub(crate) fn doing(service: &Service, copy: &Copy) -> String {
+    let Some(observed) = &copy.observed else { return format!("{} has not begun with it", copy.host) };
+    let waited = || {
+        service.checks.keys().filter(|name| {
+            verdict(copy, observed, name).is_none_or(|state| state.verdict != Verdict::Healthy)
+        })
+    };
+    match &observed.state {
+        InstanceState::Waiting { why } => why.clone(),
+        InstanceState::Pulling => "the image is on its way".to_owned(),
+        InstanceState::Created => "its container does not start".to_owned(),
+        InstanceState::Running => match waited().next() {
+            Some(check) => format!("check {check} has not passed"),
+            None => "the engine's own check has not passed".to_owned(),
+        },
+        InstanceState::Exited { code, .. } => format!("exited with code {code}"),
+        InstanceState::Failed { why } => why.clone(),
+        InstanceState::Stopped { .. } => "it has stopped".to_owned(),
+    }
+}
+
 /// Whether the checks that a rollout waits for have passed, or were never asked of this copy's service.
 pub(crate) fn rollout_checks_pass(service: &Service, copy: &Copy) -> bool {
     let Some(observed) = &copy.observed else { return false };

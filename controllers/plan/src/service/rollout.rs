@@ -10,55 +10,32 @@ use evenkeel_api::service::{FailureAction, UpdateOrder};
 use super::draft::{Draft, Held};
 use super::failover::Presence;
 use super::filter::Leave;
-use super::ready;
+use super::{deadline, pins, ready, rollback};
 
-/// A new template begins a rollout or turns one round; a person may let a paused one go on.
+/// A new template begins a rollout or turns one round, and people are obeyed.
 pub(crate) fn begin(draft: &mut Draft<'_>) {
-    let Some(newest) = draft.accepted.template else { return };
-    let rollout = &mut draft.rollout;
-    match rollout.target {
-        None => rollout.target = Some(newest),
-        Some(target) if target != newest => {
-            if rollout.phase == Phase::Done {
-                rollout.current = Some(target);
-            }
-            rollout.target = Some(newest);
+    let wanted = draft.wanted_template;
+    let newest = draft.accepted.template;
+    draft.rollout.instead_of = newest.filter(|newest| *newest != wanted);
+    match draft.rollout.target {
+        None => draft.rollout.target = Some(wanted),
+        Some(target) if target != wanted => {
+            rollback::keep_good(draft);
+            let rollout = &mut draft.rollout;
+            rollout.target = Some(wanted);
             rollout.phase = Phase::Rolling;
+            rollout.held = false;
             rollout.failed.clear();
             draft.tell(
                 None,
                 false,
                 "RolloutStarted",
-                format!("copies are exchanged for those of template {newest}"),
+                format!("copies are exchanged for those of template {wanted}"),
             );
         }
-        Some(_) => resume(draft),
+        Some(_) => {}
     }
-}
-
-fn resume(draft: &mut Draft<'_>) {
-    let Some(pin) = &draft.service.pin else { return };
-    let known = draft.rollout.resumed == Some(pin.mod_revision);
-    let meant = pin.value.resume.is_some() && pin.value.resume == draft.rollout.target;
-    if known || !meant || !matches!(draft.rollout.phase, Phase::Paused { .. }) {
-        return;
-    }
-    // What fails now gets another chance as a new copy: as it is, it would only be counted again.
-    let target = draft.target();
-    let failing = draft.copies.iter().filter(|(id, copy)| {
-        copy.desired == Desired::Run
-            && copy.template == target
-            && !copy.ready
-            && evidence(draft, id).is_some()
-    });
-    let failing: Vec<InstanceId> = failing.map(|(id, _)| id.clone()).collect();
-    for id in failing {
-        draft.leave(&id, "tried again");
-    }
-    draft.rollout.failed.clear();
-    draft.rollout.phase = Phase::Rolling;
-    draft.rollout.resumed = Some(pin.mod_revision);
-    draft.tell(None, false, "RolloutResumed", format!("the rollout of template {target} goes on"));
+    pins::obey(draft);
 }
 
 /// How long a new copy must be ready before the next one's turn.
@@ -68,7 +45,7 @@ fn watch_time(draft: &Draft<'_>) -> Duration {
 }
 
 /// Whether a copy has been watched to the end; if it only lacks time, the plan wakes for it.
-fn is_good(draft: &mut Draft<'_>, id: &InstanceId) -> bool {
+pub(crate) fn is_good(draft: &mut Draft<'_>, id: &InstanceId) -> bool {
     let watch = watch_time(draft);
     let Some(copy) = draft.copies.get(id) else { return false };
     if !copy.available()
@@ -84,10 +61,11 @@ fn is_good(draft: &mut Draft<'_>, id: &InstanceId) -> bool {
     due <= draft.now
 }
 
-/// Count new copies that failed while they were watched, and pause when there are too many.
-pub(crate) fn judge(draft: &mut Draft<'_>) {
+/// Count new copies that failed while they were watched, and act when there are too many. Whether the target
+/// was rejected, so that nothing more is to be planned for it.
+pub(crate) fn judge(draft: &mut Draft<'_>) -> bool {
     if draft.rollout.phase != Phase::Rolling {
-        return;
+        return false;
     }
     let target = draft.target();
     let watched = draft.copies.iter().filter(|(id, copy)| {
@@ -103,7 +81,7 @@ pub(crate) fn judge(draft: &mut Draft<'_>) {
             newly.push((id, evidence));
         }
     }
-    let Some((id, evidence)) = newly.first().cloned() else { return };
+    let Some((id, evidence)) = newly.first().cloned() else { return false };
     for (id, _) in newly {
         // One a slot: its share of what may fail is one, however often it is tried.
         draft.rollout.failed.retain(|known| known.slot != id.slot);
@@ -111,26 +89,41 @@ pub(crate) fn judge(draft: &mut Draft<'_>) {
     }
     let config = &draft.spec().deploy.update_config;
     let ratio = draft.rollout.failed.len() as f64 / draft.wanted.len().max(1) as f64;
-    let action = config.failure_action.unwrap_or_default();
-    if ratio > config.max_failure_ratio.unwrap_or(0.0) && action == FailureAction::Pause {
-        let why = format!("{id} failed: {evidence}");
-        draft.rollout.phase = Phase::Paused { why: why.clone() };
-        draft.tell(
-            Some(&id),
-            true,
-            "RolloutPaused",
-            format!("the rollout of template {target} stands still: {why}"),
-        );
-    } else {
-        draft.tell(Some(&id), true, "CopyFailed", format!("{id} failed: {evidence}"));
+    let too_many = ratio > config.max_failure_ratio.unwrap_or(0.0);
+    match config.failure_action.unwrap_or_default() {
+        FailureAction::Pause if too_many && !rollback::goes_back(&draft.rollout) => {
+            pause(draft, &id, format!("{id} failed: {evidence}"));
+        }
+        FailureAction::Rollback if too_many && !rollback::goes_back(&draft.rollout) => {
+            match rollback::good(draft) {
+                Ok(good) => {
+                    rollback::reject(draft, &id, &evidence, good);
+                    return true;
+                }
+                Err(why) => pause(draft, &id, format!("{id} failed: {evidence}; {why}")),
+            }
+        }
+        _ => draft.tell(Some(&id), true, "CopyFailed", format!("{id} failed: {evidence}")),
     }
+    false
+}
+
+fn pause(draft: &mut Draft<'_>, id: &InstanceId, why: String) {
+    let target = draft.target();
+    draft.rollout.phase = Phase::Paused { why: why.clone() };
+    draft.tell(
+        Some(id),
+        true,
+        "RolloutPaused",
+        format!("the rollout of template {target} stands still: {why}"),
+    );
 }
 
 /// What speaks against a new copy, and where.
-fn evidence(draft: &Draft<'_>, id: &InstanceId) -> Option<String> {
+pub(crate) fn evidence(draft: &Draft<'_>, id: &InstanceId) -> Option<String> {
     let memory = draft.memory.and_then(|memory| memory.copies.get(id));
     let copy = draft.service.copies.get(id)?;
-    let evidence = ready::evidence(draft.service, copy, memory)?;
+    let evidence = ready::evidence(draft.service, copy, memory).or_else(|| deadline::missed(draft, id))?;
     Some(format!("{evidence} (on {})", copy.host))
 }
 
@@ -196,8 +189,10 @@ pub(crate) fn exchange(draft: &mut Draft<'_>) {
 
 fn standing(draft: &mut Draft<'_>, slot: &Slot) -> Standing {
     let live = draft.live(slot);
-    // Had it been one too many, the rollout would stand still.
-    let failed = draft.rollout.failed.iter().any(|id| id.slot == *slot);
+    // Had it been one too many, the rollout would stand still; on the way back it is tried again until it is
+    // well, and no other copy goes for it.
+    let failed =
+        !rollback::goes_back(&draft.rollout) && draft.rollout.failed.iter().any(|id| id.slot == *slot);
     let [id] = live.as_slice() else {
         return match live.is_empty() && draft.pending.contains_key(slot) {
             true => Standing::Homeless,

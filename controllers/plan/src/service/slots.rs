@@ -338,6 +338,16 @@ pub(crate) fn pairs(draft: &mut Draft<'_>) {
     for ids in pairs {
         let Some((newest, older)) = ids.split_last() else { continue };
         let Some(new) = draft.copies.get(newest).cloned() else { continue };
+        let back = |copy: &Held<'_>| copy.available() && draft.is_updated(copy.template);
+        if new.available()
+            && draft.rollout.phase == Phase::Rolling
+            && !draft.is_updated(new.template)
+            && older.iter().filter_map(|id| draft.copies.get(id)).any(back)
+        {
+            // Its predecessor is of the template that is wanted again.
+            draft.leave(newest, "its predecessor serves");
+            continue;
+        }
         if new.available() {
             for id in older {
                 match draft.copies.get(id) {

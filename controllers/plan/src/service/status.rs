@@ -5,15 +5,17 @@ use std::collections::BTreeSet;
 use evenkeel_api::key::Key;
 use evenkeel_api::meta::ObjectRef;
 use evenkeel_api::name::HostName;
-use evenkeel_api::record::{Condition, ConditionType, Copies, Desired, Phase, Status, Timestamp};
+use evenkeel_api::record::{
+    Condition, ConditionType, Copies, Desired, InstanceState, Phase, Status, Timestamp,
+};
 use evenkeel_api::service::Mode;
 
 use super::admit::Admission;
 use super::batch::StatusWrite;
 use super::draft::{Draft, Held};
 use super::failover::Presence;
-use super::slots;
 use super::world::At;
+use super::{deadline, pins, rollback, slots};
 
 /// A condition before it is known since when it holds.
 struct Finding {
@@ -209,7 +211,12 @@ fn progressing(draft: &Draft<'_>, copies: &Copies) -> Finding {
             for note in &draft.notes {
                 message.push_str(&format!("; {note}"));
             }
-            Finding::new(kind, true, "RollingOut", message)
+            let back = rollback::goes_back(&draft.rollout);
+            Finding::new(kind, true, if back { "RollingBack" } else { "RollingOut" }, message)
+        }
+        phase if pins::note(draft.service, &draft.rollout, draft.id).is_some() => {
+            let (reason, message) = pins::note(draft.service, &draft.rollout, draft.id).unwrap_or_default();
+            Finding::new(kind, *phase == Phase::Rolling, reason, message)
         }
         Phase::Paused { .. } => Finding::new(kind, false, "Paused", "the rollout stands still"),
         Phase::Done if copies.ready < copies.desired => Finding::new(kind, true, "Starting", ""),
@@ -218,11 +225,24 @@ fn progressing(draft: &Draft<'_>, copies: &Copies) -> Finding {
 }
 
 fn degraded<S>(draft: &Draft<'_>, admission: &Admission<S>) -> Finding {
+    let acute = acute(draft, admission);
+    let Some(rejected) = rollback::rejected(draft) else { return acute };
+    let message = match acute.status {
+        true => format!("{rejected}; {}", acute.message),
+        false => rejected,
+    };
+    Finding::new(ConditionType::Degraded, true, "RolledBack", message)
+}
+
+/// What is wrong at this moment.
+fn acute<S>(draft: &Draft<'_>, admission: &Admission<S>) -> Finding {
     let kind = ConditionType::Degraded;
     if admission.held {
         return Finding::new(kind, true, "DeletionHeld", HELD);
     }
-    if let Phase::Paused { why } = &draft.rollout.phase {
+    if let Phase::Paused { why } = &draft.rollout.phase
+        && !draft.rollout.held
+    {
         let target = draft.target();
         let message = format!(
             "the rollout of template {target} stands still: {why}; put a better document, or let it go on with \
@@ -257,9 +277,12 @@ fn degraded<S>(draft: &Draft<'_>, admission: &Admission<S>) -> Finding {
         let message = format!("{id} is on {}, which is lost{rest}", copy.host);
         return Finding::new(kind, true, "HostLost", message);
     }
+    if let Some((id, late)) = live().find_map(|(id, _)| Some((id, deadline::missed(draft, id)?))) {
+        return Finding::new(kind, true, "ProgressDeadline", format!("{id} is {late}"));
+    }
     if let Some((id, copy)) = live().find(|(_, copy)| copy.has_failed()) {
         let why = match copy.observed.map(|observed| &observed.state) {
-            Some(evenkeel_api::record::InstanceState::Failed { why }) => why.as_str(),
+            Some(InstanceState::Failed { why } | InstanceState::Waiting { why }) => why.as_str(),
             _ => "it failed",
         };
         return Finding::new(kind, true, "CopyFailed", format!("{id} on {}: {why}", copy.host));

@@ -15,6 +15,7 @@ use super::*;
 
 mod cases;
 mod properties;
+mod rollbacks;
 
 /// A cluster in memory with hosts that do as they are told.
 pub(super) struct Lab {
@@ -393,7 +394,8 @@ fn a_bad_image_pauses_and_a_person_resumes() {
     assert!(why.contains("failed: image web:2 not found"), "{why}");
     assert_eq!(lab.service("shop/web").endpoints[&0].value.endpoints.len(), 3);
     lab.bad.clear();
-    let pin = At { value: Pin { resume: Some(target) }, mod_revision: 9999, create_revision: 9999 };
+    let value = Pin { resume: Some(target), ..Pin::default() };
+    let pin = At { value, mod_revision: 9999, create_revision: 9999 };
     lab.model.world.services.get_mut(&id("shop/web")).unwrap().pin = Some(pin);
     lab.seconds(90);
     assert_eq!((lab.templates("shop/web"), lab.phase("shop/web")), (vec![target; 4], Phase::Done));

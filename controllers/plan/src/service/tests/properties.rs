@@ -6,8 +6,8 @@ use std::time::Duration;
 use evenkeel_api::host::Availability;
 use evenkeel_api::name::{HostName, InstanceId, Slot};
 use evenkeel_api::quantity::Bytes;
-use evenkeel_api::record::{Desired, Phase};
-use evenkeel_api::service::{Mode, Port, Published, ServiceSpec, UpdateOrder};
+use evenkeel_api::record::{Desired, Phase, Pin};
+use evenkeel_api::service::{FailureAction, Mode, Port, Published, ServiceSpec, UpdateOrder};
 use proptest::prelude::*;
 
 use super::super::*;
@@ -24,12 +24,14 @@ enum Step {
     BadImage { image: u8 },
     GoodImages,
     NewLeader,
+    Say { service: u8, what: u8 },
     Wait { millis: u64 },
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Shape {
     start_first: bool,
+    rollback: bool,
     parallelism: u32,
     port: bool,
     max: Option<u32>,
@@ -40,9 +42,18 @@ struct Shape {
 const HOSTS: u32 = 4;
 
 fn shapes() -> impl Strategy<Value = Shape> {
-    (any::<bool>(), 1..3u32, any::<bool>(), proptest::option::of(1..3u32), 0..3u64, prop::bool::weighted(0.1))
-        .prop_map(|(start_first, parallelism, port, max, memory, global)| Shape {
+    (
+        any::<bool>(),
+        any::<bool>(),
+        1..3u32,
+        any::<bool>(),
+        proptest::option::of(1..3u32),
+        0..3u64,
+        prop::bool::weighted(0.1),
+    )
+        .prop_map(|(start_first, rollback, parallelism, port, max, memory, global)| Shape {
             start_first,
+            rollback,
             parallelism,
             port,
             max,
@@ -63,6 +74,7 @@ fn steps() -> impl Strategy<Value = Step> {
         1 => (0..3u8).prop_map(|image| Step::BadImage { image }),
         1 => Just(Step::GoodImages),
         1 => Just(Step::NewLeader),
+        2 => (0..3u8, 0..5u8).prop_map(|(service, what)| Step::Say { service, what }),
         6 => (1..15_000u64).prop_map(|millis| Step::Wait { millis }),
     ]
 }
@@ -71,6 +83,7 @@ fn document(image: u8, replicas: u32, shape: Shape) -> ServiceSpec {
     let mut spec = spec(&format!("image:{image}"), replicas);
     spec.deploy.update_config.order = shape.start_first.then_some(UpdateOrder::StartFirst);
     spec.deploy.update_config.parallelism = Some(shape.parallelism);
+    spec.deploy.update_config.failure_action = shape.rollback.then_some(FailureAction::Rollback);
     spec.deploy.placement.max_replicas_per_node = shape.max;
     spec.deploy.reservations.memory = (shape.memory > 0).then_some(Bytes(shape.memory << 29));
     spec.deploy.mode = shape.global.then_some(Mode::Global);
@@ -256,14 +269,39 @@ fn apply(lab: &mut Lab, watch: &mut Watch, step: &Step) -> Result<(), TestCaseEr
             lab.model.ledger = Ledger::new();
             lab.model.ledger = Ledger::of(&lab.model.world);
         }
+        Step::Say { service, what } => say(lab, &name(*service), *what),
         Step::Wait { millis } => return run(lab, watch, Duration::from_millis(*millis)),
     }
     run(lab, watch, Duration::ZERO)
 }
 
+/// A person says something about a rollout, sensible or not.
+fn say(lab: &mut Lab, service: &str, what: u8) {
+    lab.model.revision += 1;
+    let revision = lab.model.revision;
+    let Some(entry) = lab.model.world.services.get_mut(&id(service)) else { return };
+    let newest = entry.accepted.as_ref().and_then(|accepted| accepted.value.template);
+    let target = entry.rollout.as_ref().and_then(|rollout| rollout.value.target);
+    let oldest = entry.revisions.keys().next().copied();
+    let value = match what {
+        0 => Pin { pause: true, ..Pin::default() },
+        1 => Pin { template: oldest, of: newest, ..Pin::default() },
+        2 => Pin { retry: newest, ..Pin::default() },
+        3 => Pin { resume: target, ..Pin::default() },
+        _ => {
+            entry.pin = None;
+            return;
+        }
+    };
+    entry.pin = Some(At { value, mod_revision: revision, create_revision: revision });
+}
+
 /// When all is well again, everything comes to what the documents say, and then nothing is written.
 fn recover(lab: &mut Lab, watch: &mut Watch) -> Result<(), TestCaseError> {
     lab.bad.clear();
+    for service in lab.model.world.services.values_mut() {
+        service.pin = None;
+    }
     for n in 1..=HOSTS {
         lab.put_host(n, |_| {}, &[]);
         if lab.model.world.hosts[&host(&format!("h{n}"))].alive.is_none() {
@@ -275,7 +313,12 @@ fn recover(lab: &mut Lab, watch: &mut Watch) -> Result<(), TestCaseError> {
     for service in lab.model.world.services.values() {
         let Some(accepted) = &service.accepted else { continue };
         let conditions = &service.status.as_ref().unwrap().value.conditions;
-        let pending = conditions.iter().any(|c| ["Pending", "Blocked"].contains(&c.reason.as_str()));
+        // What is wrong at the moment stands behind what was rejected.
+        let waits = |c: &evenkeel_api::record::Condition| {
+            ["Pending", "Blocked"].contains(&c.reason.as_str())
+                || (c.reason == "RolledBack" && c.message.contains("`; "))
+        };
+        let pending = conditions.iter().any(waits);
         let rollout = &service.rollout.as_ref().unwrap().value;
         let live: Vec<_> = service.copies.values().filter_map(|c| c.record.as_ref()).collect();
         prop_assert!(rollout.phase != Phase::Rolling || pending, "{:?}", conditions);
