@@ -5,7 +5,8 @@
 //! |---|---|---|
 //! | `services/<ns>/<n>` `healthchecks/<ns>/<n>` `networks/<n>` `hosts/<h>` | documents, raw text | people (a host may create its own) |
 //! | `pins/<ns>/<n>` `brake` `confirmed` | what people say about a rollout, about dead hosts, about a mass deletion | people |
-//! | `cluster` | [`crate::record::Cluster`] | the first controller |
+//! | `cluster` | [`crate::record::Cluster`] | the first controller; its epoch: people |
+//! | `halt` | the store went back: nothing is stopped | create-only: whoever sees it first; people take it away |
 //! | `accepted/<kind>/…` `status/<kind>/…` `revisions/services/<ns>/<n>/<k>` | admission | the leader of the kind's controller (Hosts: the service leader) |
 //! | `revisions/services/<ns>/<n>/<k>/digest` | create-only | the host that pulled first |
 //! | `rollouts/<ns>/<n>` `instances/<h>/<id>` `endpoints/<ns>/<n>/<shard>` `brakes` | | service leader |
@@ -90,6 +91,8 @@ pub enum Key {
     Pin(ServiceId),
     /// Who this cluster is.
     Cluster,
+    /// The store went back, and nothing is stopped.
+    Halt,
     /// A person meant a mass deletion.
     Confirmed,
     /// Hosts that a person declared dead.
@@ -126,6 +129,8 @@ pub enum Key {
     DnsReport(HostName),
     /// A controller that does not believe the store.
     Distrust(HostName, Controller),
+    /// A piece of what a controller remembers of a store that it does not believe.
+    Recall(HostName, Controller, u32),
     /// Something that happened: host and controller that say so, and its number in their ring.
     Event(HostName, Controller, u64),
     /// A writer's chain guard.
@@ -140,6 +145,7 @@ impl fmt::Display for Key {
             Key::Document(o) => write!(f, "{}/{}", o.kind().plural(), o.path()),
             Key::Pin(s) => write!(f, "pins/{s}"),
             Key::Cluster => f.write_str("cluster"),
+            Key::Halt => f.write_str("halt"),
             Key::Confirmed => f.write_str("confirmed"),
             Key::Brake => f.write_str("brake"),
             Key::Brakes => f.write_str("brakes"),
@@ -158,6 +164,7 @@ impl fmt::Display for Key {
             Key::NetworkReport(h, n) => write!(f, "reports/{h}/network/{n}"),
             Key::DnsReport(h) => write!(f, "reports/{h}/dns"),
             Key::Distrust(h, c) => write!(f, "reports/{h}/trust/{c}"),
+            Key::Recall(h, c, n) => write!(f, "reports/{h}/memory/{c}/{n}"),
             Key::Event(h, c, n) => write!(f, "events/{h}.{c}/{n}"),
             Key::Writer(h, c) => write!(f, "writers/{h}/{c}"),
             Key::Leader(c) => write!(f, "leaders/{c}"),
@@ -190,6 +197,7 @@ fn parse(text: &str) -> Result<Key, String> {
     let kind_of = |p: &str| Kind::from_plural(p).ok_or_else(|| format!("no kind is called {p:?}"));
     Ok(match parts.as_slice() {
         ["cluster"] => Key::Cluster,
+        ["halt"] => Key::Halt,
         ["confirmed"] => Key::Confirmed,
         ["brake"] => Key::Brake,
         ["brakes"] => Key::Brakes,
@@ -213,6 +221,10 @@ fn parse(text: &str) -> Result<Key, String> {
         }
         ["reports", h, "dns"] => Key::DnsReport(h.parse().map_err(name)?),
         ["reports", h, "trust", c] => Key::Distrust(h.parse().map_err(name)?, c.parse()?),
+        ["reports", h, "memory", c, n] => {
+            let n = u32::try_from(number(n)?).map_err(|e| e.to_string())?;
+            Key::Recall(h.parse().map_err(name)?, c.parse()?, n)
+        }
         ["events", writer, n] => {
             let (h, c) = writer.rsplit_once('.').ok_or("an event's writer is host.controller")?;
             let n = u64::try_from(number(n)?).map_err(|e| e.to_string())?;
@@ -310,6 +322,10 @@ pub mod prefix {
     pub fn reports() -> String {
         "reports/".to_owned()
     }
+    /// What a controller remembers of a store that it does not believe.
+    pub fn recall_of(host: &HostName, controller: super::Controller) -> String {
+        format!("reports/{host}/memory/{controller}/")
+    }
     /// What happened.
     pub fn events() -> String {
         "events/".to_owned()
@@ -337,6 +353,7 @@ mod tests {
             "healthchecks/shop/web-http",
             "pins/shop/web",
             "cluster",
+            "halt",
             "confirmed",
             "brake",
             "brakes",
@@ -356,6 +373,7 @@ mod tests {
             "reports/h1/network/lan",
             "reports/h1/dns",
             "reports/h1/trust/instance",
+            "reports/h1/memory/service/3",
             "events/h1.service/7",
             "writers/h1/dns",
             "leaders/service",

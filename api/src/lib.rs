@@ -14,6 +14,7 @@ pub mod meta;
 pub mod name;
 pub mod network;
 pub mod quantity;
+pub mod recall;
 pub mod record;
 pub mod service;
 pub mod text;

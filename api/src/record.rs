@@ -27,6 +27,24 @@ pub struct Cluster {
     pub epoch: u64,
     /// The newest feature level that every controller understands.
     pub level: u32,
+    /// At or below this number, every revision and every sequence number may have been used in a past that
+    /// this store does not know: what is numbered anew begins above it. Grows with each recovery.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub floor: i64,
+}
+
+fn is_zero(number: &i64) -> bool {
+    *number == 0
+}
+
+/// `halt`: somebody saw that the store went back to the past. While it stands no controller decides, and
+/// nothing is stopped or removed anywhere. Create-only; a person's recovery takes it away.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Halt {
+    /// What was seen, and by whom.
+    pub why: String,
+    /// When.
+    pub since: Timestamp,
 }
 
 /// `accepted/…`: the newest valid document of an object.

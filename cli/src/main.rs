@@ -21,7 +21,7 @@ mod words;
 mod worker;
 
 use commands::{
-    apply, brake, controller, delete, describe, events, get, plan, rollout, schema, status, validate,
+    apply, brake, controller, delete, describe, events, get, plan, recover, rollout, schema, status, validate,
 };
 use failure::Failure;
 
@@ -71,6 +71,8 @@ enum Command {
     Unpin(rollout::Which),
     /// What holds back when too much is lost at once: status, release
     Brake(brake::Brake),
+    /// What etcd lost when it went back to the past, and both ways out
+    Recover(recover::Recover),
     /// Hosts: list, describe, confirm-dead
     Host(brake::Host),
     /// The JSON Schema of the documents, for editors
@@ -119,6 +121,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
             Command::Pause(command) => command.pause(&store).await,
             Command::Unpin(command) => command.unpin(&store).await,
             Command::Brake(command) => command.run(&store, format).await,
+            Command::Recover(command) => command.run(&store, format, now).await,
             Command::Host(command) => command.run(&store, format, now).await,
             Command::Schema(_) | Command::Validate(_) | Command::Controller(_) => Ok(()),
         }

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use evenkeel_api::key::Key;
 use evenkeel_api::meta::ObjectRef;
 use evenkeel_api::name::HostName;
-use evenkeel_api::record::{Brake as Record, BrakeState, Cluster, Timestamp};
+use evenkeel_api::record::{Brake as Record, BrakeState, Timestamp};
 use evenkeel_runtime::store::{Store, TxnBuilder};
 
 use super::delete::confirmed;
@@ -33,9 +33,6 @@ enum Verb {
         /// The documents that vanished at once were meant to: take down what they brought
         #[arg(long)]
         deletions: bool,
-        /// etcd is right though it went back, since it was restored on purpose: go on from what it says
-        #[arg(long, conflicts_with = "deletions")]
-        etcd: bool,
     },
 }
 
@@ -48,9 +45,6 @@ impl Brake {
         let state = snapshot::get::<BrakeState>(store, &Key::Brakes).await?.map(|found| found.value);
         // A brake that holds nothing any more stands for some seconds yet.
         let state = state.filter(|state| !state.held.is_empty() || !state.deletions.is_empty());
-        if let Verb::Release { etcd: true, .. } = self.verb {
-            return release_etcd(store).await;
-        }
         match (&self.verb, state) {
             (Verb::Status, state) if format != Format::Table => crate::output::structured(format, &state),
             (Verb::Status, state) => {
@@ -76,13 +70,13 @@ impl Brake {
                 }
                 Ok(())
             }
-            (Verb::Release { deletions: true, .. }, Some(state)) if !state.deletions.is_empty() => {
+            (Verb::Release { deletions: true }, Some(state)) if !state.deletions.is_empty() => {
                 release_deletions(store, &state).await
             }
-            (Verb::Release { deletions: false, .. }, Some(state)) if !state.held.is_empty() => {
+            (Verb::Release { deletions: false }, Some(state)) if !state.held.is_empty() => {
                 confirm_dead(store, state.held).await
             }
-            (Verb::Release { deletions, .. }, _) => Err(Failure::new(format!(
+            (Verb::Release { deletions }, _) => Err(Failure::new(format!(
                 "no brake on {} is on: nothing to release",
                 if *deletions { "deletions" } else { "hosts" }
             ))),
@@ -95,26 +89,6 @@ async fn release_deletions(store: &Arc<dyn Store>, state: &BrakeState) -> Result
     let value = serde_json::to_vec(&confirmed(&objects)).map_err(Failure::new)?;
     store.commit(&TxnBuilder::new().put(&Key::Confirmed, value).build()?).await?;
     say!("released: what {} documents brought is taken down", objects.len());
-    Ok(())
-}
-
-/// Declares the store's past void: who kept to it goes on from what the store says now.
-async fn release_etcd(store: &Arc<dyn Store>) -> Result<(), Failure> {
-    if trouble::distrust(store).await?.is_empty() {
-        return Err(Failure::new("every controller trusts etcd: nothing to release"));
-    }
-    let found = snapshot::get::<Cluster>(store, &Key::Cluster).await?.ok_or_else(|| {
-        Failure::new(
-            "etcd knows no cluster: it was wiped, or it is another one; restore a snapshot of it first",
-        )
-    })?;
-    let cluster = Cluster { epoch: found.value.epoch + 1, ..found.value };
-    let value = serde_json::to_vec(&cluster).map_err(Failure::new)?;
-    let txn = TxnBuilder::new().if_unchanged(&Key::Cluster, found.mod_revision).put(&Key::Cluster, value);
-    if !store.commit(&txn.build()?).await?.succeeded {
-        return Err(Failure::new("somebody else said so in this very moment: look again"));
-    }
-    say!("released: within some seconds every controller goes on from what etcd says now");
     Ok(())
 }
 
@@ -198,32 +172,5 @@ impl Host {
                  `lost_after`; to give up those with volumes too, `evenkeel delete host {host}`"
             ))),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use evenkeel_etcd::MemoryStore;
-
-    use super::*;
-
-    #[test]
-    fn etcd_is_released_once_and_only_where_it_is_not_trusted() {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let store: Arc<dyn Store> = Arc::new(MemoryStore::new(1));
-            let put = |key: &str, value: &str| {
-                let txn = TxnBuilder::new().put(&key.parse().unwrap(), value.to_owned()).build().unwrap();
-                let store = store.clone();
-                async move { store.commit(&txn).await.unwrap() }
-            };
-            put("cluster", r#"{"uid":"u","epoch":1,"level":1}"#).await;
-            let said = release_etcd(&store).await.unwrap_err().message;
-            assert!(said.contains("nothing to release"), "{said}");
-            put("reports/h1/trust/dns", r#"{"why":"it went back","since":1}"#).await;
-            release_etcd(&store).await.unwrap();
-            let cluster = snapshot::get::<Cluster>(&store, &Key::Cluster).await.unwrap().unwrap().value;
-            assert_eq!((cluster.uid.as_str(), cluster.epoch, cluster.level), ("u", 2, 1));
-        });
     }
 }

@@ -10,6 +10,7 @@ pub mod get;
 pub mod hosts;
 pub mod pins;
 pub mod plan;
+pub mod recover;
 pub mod rollout;
 pub mod schema;
 pub mod status;

@@ -45,6 +45,7 @@ pub async fn all(
     let brakes = snapshot::get::<BrakeState>(store, &Key::Brakes).await?.map(|found| found.value);
     trouble.extend(brakes.iter().flat_map(of_brakes));
     trouble.extend(distrust(store).await?);
+    trouble.extend(halted(store).await?);
     trouble.extend(no_writes(store).await);
     trouble.extend(paused(store, objects).await?);
     let leaders = store.list(&prefix::leaders()).await?;
@@ -138,11 +139,17 @@ fn of_distrust(host: &HostName, said: &[(Controller, Distrust)]) -> Option<Troub
     Some(Trouble {
         since: first.since,
         what: format!("{host}: {} {do_not} nothing", controllers.join(", ")),
-        why: format!(
-            "{}; if etcd was restored on purpose and is right, say `evenkeel brake release --etcd`",
-            first.why
-        ),
+        why: format!("{}; `evenkeel recover` shows the difference and both ways out", first.why),
     })
+}
+
+/// Whether the store went back, and what it has lost.
+async fn halted(store: &Arc<dyn Store>) -> Result<Option<Trouble>, Failure> {
+    Ok(super::recover::summary(store).await?.map(|(halt, lost)| Trouble {
+        since: halt.since,
+        what: "etcd went back to the past: nothing is decided, and nothing is stopped".to_owned(),
+        why: format!("{}; {lost}; `evenkeel recover` shows the difference and both ways out", halt.why),
+    }))
 }
 
 /// Whether the store takes no writes. Reads do not tell: so a write is asked for whose demand never holds,
@@ -296,7 +303,7 @@ mod tests {
         let found = of_distrust(&"h1".parse().unwrap(), &two).unwrap();
         assert_eq!(found.since, Timestamp(7));
         assert_eq!(found.what, "h1: dns, network controllers do not trust etcd and stop nothing");
-        assert!(found.why.starts_with("revision 7 was there; if etcd was restored"), "{}", found.why);
+        assert!(found.why.starts_with("revision 7 was there; `evenkeel recover`"), "{}", found.why);
     }
 
     #[test]

@@ -34,7 +34,7 @@ fn accepted<S>(spec: S, deleting: bool) -> Accepted<S> {
 /// Make the store say what the inputs say.
 async fn say(store: &MemoryStore, inputs: &Inputs) -> Result<(), Failure> {
     let mut txn = TxnBuilder::new();
-    let cluster = Cluster { uid: inputs.cluster.clone(), epoch: 0, level: 1 };
+    let cluster = Cluster { uid: inputs.cluster.clone(), epoch: 0, level: 1, floor: 0 };
     txn = txn.put(&Key::Cluster, serde_json::to_vec(&cluster)?);
     for (name, wanted) in &inputs.networks {
         let key = Key::Accepted(ObjectRef::Network(name.clone()));

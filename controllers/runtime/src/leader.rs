@@ -1,6 +1,8 @@
 //! Who leads: a key under a lease of one's own. What a leader writes is guarded by that key, so two who
 //! both believe to lead do no harm; this is about there being one soon.
 
+mod seen;
+
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +15,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use crate::backoff::Backoff;
 use crate::env::Env;
 use crate::store::{Kv, Lease, Store, StoreError, TxnBuilder, Watch};
+use seen::Seen;
 
 /// As short as the store grants it.
 const TTL: Duration = Duration::from_secs(2);
@@ -73,7 +76,9 @@ impl Leadership {
         if eligible {
             let me = Leader { host, process: format!("{:016x}", env.random()) };
             let key = Key::Leader(controller);
-            let candidate = Candidate { store, env, key, me, standing: standing.clone(), lease: None };
+            let standing = standing.clone();
+            let seen = Seen::default();
+            let candidate = Candidate { store, env, controller, key, me, standing, lease: None, seen };
             tokio::spawn(async move {
                 candidate.run(stopped).await;
                 end.send_replace(true);
@@ -128,10 +133,13 @@ async fn told_to_stop(stopped: &mut watch::Receiver<bool>) {
 struct Candidate {
     store: Arc<dyn Store>,
     env: Arc<Env>,
+    controller: Controller,
     key: Key,
     me: Leader,
     standing: Arc<Standing>,
     lease: Option<Lease>,
+    /// What those who led have written.
+    seen: Seen,
 }
 
 impl Candidate {
@@ -159,6 +167,10 @@ impl Candidate {
     /// One turn: stand by while another one leads, lead if nobody does, until something changes.
     async fn round(&mut self) -> Result<(), StoreError> {
         let (kv, header) = self.store.get(&self.key).await?;
+        if let Some(leader) = kv.as_ref().and_then(|kv| serde_json::from_slice::<Leader>(&kv.value).ok()) {
+            self.seen.leads(leader.host);
+        }
+        self.seen.look(&*self.store, self.controller).await?;
         match kv {
             Some(kv) if self.is_mine(&kv) => self.resume(&kv).await,
             Some(_) => self.stand_by(header.revision).await,

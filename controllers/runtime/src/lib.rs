@@ -7,6 +7,8 @@ pub mod env;
 pub mod leader;
 pub mod mirror;
 pub mod queue;
+pub mod recall;
 pub mod store;
+pub mod verify;
 pub mod witness;
 pub mod writer;

@@ -61,6 +61,19 @@ impl Mirror {
         self.shared.lock().is_synced()
     }
 
+    /// Whether every prefix was listed since a person last declared the store's past void. While that is
+    /// not so, what is here is the past.
+    pub fn is_fresh(&self) -> bool {
+        let now = *self.shared.store.witness().generations().borrow();
+        self.shared.lock().generation() == Some(now)
+    }
+
+    /// Until [`Mirror::is_fresh`].
+    pub async fn fresh(&self) {
+        let witness = self.shared.store.witness().clone();
+        self.shared.until(|state| state.generation() == Some(*witness.generations().borrow())).await;
+    }
+
     /// One key.
     pub fn get(&self, key: &Key) -> Option<Kv> {
         self.shared.lock().get(&key.to_string()).cloned()

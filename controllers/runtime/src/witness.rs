@@ -4,7 +4,7 @@
 //! A store that was restored or wiped keeps its name, and clients reconnect to it in silence. What gives it
 //! away is a number that went back: a revision or a term lower than one seen before the question was asked.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,6 +12,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::store::Header;
+use crate::writer::LastWrite;
+use evenkeel_api::key::Key;
 
 /// Whether the store is believed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +57,9 @@ struct State {
     ever: bool,
     full: bool,
     written: VecDeque<(i64, BTreeSet<String>)>,
+    /// By guard: what each writer of this process left there.
+    marks: BTreeMap<Key, LastWrite>,
+    verified: Option<Instant>,
 }
 
 impl Witness {
@@ -68,6 +73,8 @@ impl Witness {
                 ever: false,
                 full: false,
                 written: VecDeque::new(),
+                marks: BTreeMap::new(),
+                verified: None,
             }),
             trust: watch::Sender::new(Trust::Trusted),
             generation: watch::Sender::new(0),
@@ -158,6 +165,7 @@ impl Witness {
             state.highest = Header::default();
             state.term_fell = None;
             state.written.clear();
+            state.verified = None;
         }
         self.generation.send_modify(|generation| *generation += 1);
         self.trust.send_if_modified(|trust| {
@@ -184,6 +192,26 @@ impl Witness {
     /// The keys that we wrote at `revision`, if that is remembered.
     pub fn written_at(&self, revision: i64) -> Option<BTreeSet<String>> {
         self.state().written.iter().rev().find(|(at, _)| *at == revision).map(|(_, keys)| keys.clone())
+    }
+
+    /// Remember what a writer left in its guard: the store must not be behind that.
+    pub fn mark(&self, guard: Key, last: LastWrite) {
+        self.state().marks.insert(guard, last);
+    }
+
+    /// What all writers of this process left in their guards.
+    pub fn marks(&self) -> BTreeMap<Key, LastWrite> {
+        self.state().marks.clone()
+    }
+
+    /// The marks were just compared with the store.
+    pub fn verified(&self) {
+        self.state().verified = Some(Instant::now());
+    }
+
+    /// How long since the marks were compared with the store; `None`: not in this generation.
+    pub fn verified_ago(&self) -> Option<Duration> {
+        self.state().verified.map(|at| at.elapsed())
     }
 
     /// The store said that it is full, or took a write again.

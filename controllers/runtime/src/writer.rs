@@ -18,6 +18,7 @@ use tokio::task::AbortHandle;
 use crate::env::Env;
 use crate::store::{Store, StoreError, TxnBuilder, TxnError};
 pub use crate::witness::Trust;
+pub(crate) use chain::contradicts;
 pub use chain::{LastWrite, Memory};
 pub(crate) use guarded::json;
 
@@ -121,6 +122,7 @@ impl Writer {
             memory: Mutex::default(),
             news: Notify::new(),
         });
+        inner.store.witness().mark(inner.guard(), LastWrite::default());
         let runtime = tokio::runtime::Handle::try_current().ok();
         let task = runtime.map(|runtime| runtime.spawn(tend::tend(inner.clone())).abort_handle());
         Writer { inner, _tending: Arc::new(Tending(task)) }
@@ -130,6 +132,9 @@ impl Writer {
     /// went back meanwhile. Call before the first commit.
     #[must_use]
     pub fn remember(self, memory: impl Memory + 'static) -> Writer {
+        if let Some(last) = memory.load() {
+            self.inner.store.witness().mark(self.inner.guard(), last);
+        }
         self.inner.kept().memory = Some(Box::new(memory));
         self
     }
@@ -175,6 +180,16 @@ impl Writer {
         self.inner.flush().await
     }
 
+    /// What this writer, or its last life, left in the store that it believed last.
+    pub async fn known(&self) -> Option<LastWrite> {
+        self.inner.known().await
+    }
+
+    /// Told whenever a person declares void what was known of the store.
+    pub fn generations(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.inner.store.witness().generations()
+    }
+
     /// Whether the store is believed. While it is not, executors refuse to stop or remove anything.
     pub fn trust(&self) -> Trust {
         self.inner.store.witness().trust()
@@ -188,6 +203,12 @@ impl Inner {
 
     fn events(&self) -> std::sync::MutexGuard<'_, events::Events> {
         self.events.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The chain was left so: to be kept on disk, and not to be gone behind.
+    fn left(&self, last: &LastWrite) {
+        self.store.witness().mark(self.guard(), last.clone());
+        self.kept().unsaved = Some(last.clone());
     }
 
     fn kept(&self) -> std::sync::MutexGuard<'_, Kept> {

@@ -59,7 +59,8 @@ async fn guard(store: &MemoryStore) -> Guard {
 }
 
 async fn cluster(store: &MemoryStore, epoch: u64) {
-    raw(store, put("cluster", &format!(r#"{{"uid":"u","epoch":{epoch},"level":1}}"#))).await;
+    let cluster = put("cluster", &format!(r#"{{"uid":"u","epoch":{epoch},"level":1}}"#));
+    raw(store, cluster.delete(&key("halt"))).await;
 }
 
 fn is_done(result: &Result<Outcome, WriteError>) -> bool {

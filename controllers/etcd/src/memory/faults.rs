@@ -126,6 +126,14 @@ impl MemoryStore {
         self.become_db(snapshot.0.clone());
     }
 
+    /// Back to a snapshot whose revision was raised by so much, with all before compacted.
+    pub fn restore_bumped(&self, snapshot: &Snapshot, by: i64) {
+        let mut db = snapshot.0.clone();
+        db.header.revision += by;
+        db.compact(db.header.revision);
+        self.become_db(db);
+    }
+
     /// Back to nothing, with the same cluster id.
     pub fn wipe(&self) {
         let cluster_id = self.state().db.header.cluster_id;

@@ -207,8 +207,10 @@ async fn a_store_that_is_another_one_is_not_followed() {
     rig.put("cluster", serde_json::json!({"uid": "c2", "epoch": 0, "level": 1})).await;
     sleep(ms(200)).await;
     assert_eq!(rig.ask().await.as_deref(), Some("10.88.1.1 10.88.2.2"));
-    // Until a person says so.
-    rig.put("cluster", serde_json::json!({"uid": "c2", "epoch": 1, "level": 1})).await;
+    // Until a person says so, and of this cluster.
+    rig.put("cluster", serde_json::json!({"uid": "c1", "epoch": 1, "level": 1})).await;
+    let halt = TxnBuilder::new().delete(&evenkeel_api::key::Key::Halt).build().unwrap();
+    rig.store.commit(&halt).await.unwrap();
     rig.until("no 3").await;
 }
 

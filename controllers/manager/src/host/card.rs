@@ -158,7 +158,7 @@ impl Card {
             }
             Action::Found => {
                 let uid = format!("{:016x}", self.deps.env.random());
-                let cluster = Cluster { uid, epoch: 1, level: 1 };
+                let cluster = Cluster { uid, epoch: 1, level: 1, floor: 0 };
                 TxnBuilder::new().if_absent(&Key::Cluster).put(&Key::Cluster, json(&cluster)?)
             }
             Action::Document => {

@@ -67,6 +67,8 @@ pub(super) struct Driver {
     /// Someone may decide: the store, or after a while the disk.
     told: bool,
     was_synced: bool,
+    /// Changes when a person decides that the store's past is void.
+    generations: tokio::sync::watch::Receiver<u64>,
     /// Ends with the driver: its tasks never outlive it.
     tasks: JoinSet<()>,
 }
@@ -85,6 +87,12 @@ impl Driver {
         let mut tasks = JoinSet::new();
         tasks.spawn(reports.clone().keep_file(file));
         tasks.spawn(reports.clone().keep_store(writer.clone()));
+        let (store, host, telling) = (deps.store.clone(), deps.host.clone(), reports.clone());
+        let own = writer.clone();
+        tasks.spawn(async move {
+            evenkeel_runtime::recall::tell(&*store, &host, Controller::Instance, &own, || telling.recall())
+                .await;
+        });
         tasks.spawn(events::follow(deps.engine.clone(), deps.env.clone(), tell.clone()));
         if let Some(dir) = deps.state_dir.real_path() {
             let path = dir.join("instance").join("exec.sock");
@@ -92,7 +100,9 @@ impl Driver {
             tasks.spawn(exec::serve(listener, deps.engine.clone(), running.clone()));
         }
         let (engine, host) = (deps.engine.clone(), deps.host.clone());
+        let generations = writer.generations();
         Ok(Self {
+            generations,
             executor: Executor { engine, writer, host, turns: Turns::new(AT_ONCE) },
             resolvers: ResolverFiles::new(&deps.state_dir),
             policy: files::policy(&deps.policy),
@@ -131,6 +141,7 @@ impl Driver {
                 keys = changed.next() => self.store_changed(&keys),
                 // An empty store changes no key.
                 () = mirror.synced(), if !self.was_synced => self.store_changed(&BTreeSet::new()),
+                () = mirror.fresh(), if self.is_void() => self.store_changed(&BTreeSet::new()),
                 sibling = self.world.siblings.changed() => self.sibling_changed(sibling),
                 () = tokio::time::sleep(sleep) => {}
             }
@@ -204,15 +215,29 @@ impl Driver {
         self.world.read_facts();
         if synced && !self.was_synced {
             self.was_synced = true;
-            let ids = self.world.ids();
-            let found = ids.iter().map(|id| (id.clone(), self.world.in_store(id))).collect();
-            self.reports.found(found);
+            self.reports.found(self.in_store());
+        }
+        if self.is_void() && self.world.mirror().is_fresh() {
+            self.generations.mark_unchanged();
+            self.reports.found_anew(self.in_store());
+            // What was confirmed was of a record with that revision in another past.
+            self.slots.values_mut().for_each(|slot| slot.confirmed = None);
         }
         if keys.is_empty() || keys.iter().any(|key| key.starts_with("subnets/") || key.starts_with("alive/"))
         {
             self.write_resolvers();
         }
         self.all_due();
+    }
+
+    /// A person decided that what was known of the store is void, and it was not looked at anew.
+    fn is_void(&self) -> bool {
+        self.generations.has_changed().unwrap_or(false)
+    }
+
+    fn in_store(&self) -> BTreeMap<InstanceId, Option<evenkeel_api::record::Observed>> {
+        let ids = self.world.ids().into_iter().chain(self.slots.keys().cloned());
+        ids.map(|id| (id.clone(), self.world.in_store(&id))).collect()
     }
 
     fn sibling_changed(&mut self, sibling: Controller) {

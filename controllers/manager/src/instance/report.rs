@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use evenkeel_api::key::Key;
 use evenkeel_api::name::{HostName, InstanceId, TemplateRef};
-use evenkeel_api::record::{Digest, Observed};
+use evenkeel_api::recall::{Recall, Remembered};
+use evenkeel_api::record::{Digest, Observed, Revision};
 use evenkeel_runtime::disk::StateFile;
 use evenkeel_runtime::store::{MAX_WRITES, TxnBuilder};
 use evenkeel_runtime::writer::{Outcome, WriteError, Writer};
@@ -59,6 +60,13 @@ impl Reports {
         }
     }
 
+    /// What the store was found to hold since a person decided that its past is void: what was told before
+    /// counts no more.
+    pub(super) fn found_anew(&self, found: BTreeMap<InstanceId, Option<Observed>>) {
+        self.lock().told = found;
+        self.store.notify_one();
+    }
+
     /// Tell that an instance is so; `None`: forget it.
     pub(super) fn tell(&self, id: &InstanceId, observed: Option<&Observed>) {
         self.lock().wanted.insert(id.clone(), observed.cloned());
@@ -74,6 +82,27 @@ impl Reports {
     pub(super) fn save(&self, saved: Saved) {
         self.lock().saved = saved;
         self.file.notify_one();
+    }
+
+    /// What this host runs and was told to run, as records of the store.
+    pub(super) fn recall(&self) -> Option<Recall> {
+        let saved = self.lock().saved.clone();
+        let mut recall = Recall { uid: saved.uid, ..Recall::default() };
+        let mut remember = |key: Key, value: Result<String, serde_json::Error>| {
+            if let Ok(value) = value {
+                recall.records.insert(key.to_string(), Remembered { value, revision: 0 });
+            }
+        };
+        for (id, one) in saved.instances {
+            let Some(record) = one.record else { continue };
+            if let Some(template) = one.template {
+                let key = Key::Revision(record.template.service.clone(), record.template.revision);
+                remember(key, serde_json::to_string(&Revision { template }));
+            }
+            remember(Key::Observed(self.host.clone(), id.clone()), serde_json::to_string(&one.observed));
+            remember(Key::Instance(self.host.clone(), id), serde_json::to_string(&record));
+        }
+        (!recall.uid.is_empty()).then_some(recall)
     }
 
     /// Keeps the file. Siblings see a change before the store does.

@@ -70,7 +70,7 @@ impl World {
             life: 0,
         };
         world.write_networks();
-        world.put(&Key::Cluster, &Cluster { uid: "u1".into(), epoch: 1, level: 1 }).await;
+        world.put(&Key::Cluster, &Cluster { uid: "u1".into(), epoch: 1, level: 1, floor: 0 }).await;
         world.put(&Key::Revision(service(), 7), &Revision { template: template() }).await;
         world.accept(ServiceSpec { template: template(), ..ServiceSpec::default() }).await;
         world

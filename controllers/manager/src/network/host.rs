@@ -3,16 +3,17 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use evenkeel_api::key::Controller;
+use evenkeel_api::key::{Controller, Key};
 use evenkeel_api::meta::ObjectRef;
 use evenkeel_engine::Events;
 use evenkeel_fabric::{FabricError, Wakes};
 use evenkeel_plan::network::host::{HostPlan, Inputs, View, plan};
-use evenkeel_plan::network::state::Published;
+use evenkeel_plan::network::state::{Published, Step};
 use evenkeel_runtime::backoff::Backoff;
 use evenkeel_runtime::disk::Siblings;
 use evenkeel_runtime::mirror::{Changed, Mirror};
-use evenkeel_runtime::writer::{NewEvent, Trust, Writer};
+use evenkeel_runtime::store::TxnBuilder;
+use evenkeel_runtime::writer::{NewEvent, Outcome, Trust, Writer};
 
 use tokio::time::Instant;
 
@@ -117,7 +118,7 @@ impl Host {
             if done {
                 return self.report(&plan, &failures).await && failures.is_empty();
             }
-            failures = execute(&self.deps, &plan.steps).await;
+            failures = execute(&self.deps, &self.confirmed(&plan.steps).await).await;
         }
         false
     }
@@ -155,6 +156,23 @@ impl Host {
                 may_remove,
             },
         )
+    }
+
+    /// The steps that may be done: what is removed goes only on the word of a guarded transaction just before,
+    /// in a store that has not gone back.
+    async fn confirmed(&self, steps: &[Step]) -> Vec<Step> {
+        let removes = |step: &&Step| step.action.removes();
+        if !steps.iter().any(|step| removes(&step)) {
+            return steps.to_vec();
+        }
+        match self.writer.commit(TxnBuilder::new().get(&Key::Cluster)).await {
+            Ok(Outcome::Done { .. }) => return steps.to_vec(),
+            Ok(Outcome::Lost) => {}
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "nothing is removed now");
+            }
+        }
+        steps.iter().filter(|step| !removes(step)).cloned().collect()
     }
 
     /// To siblings and the next boot by disk, to all by the store. Whether the store took it, or is away.

@@ -71,7 +71,7 @@ impl World {
         fabric.add_link("eth0", false, [10, 0, 0, 11].into(), 24);
         let world =
             World { store: MemoryStore::new(1), engine, fabric, folder: tempfile::tempdir().unwrap() };
-        world.put(&Key::Cluster, &Cluster { uid: "c1".into(), epoch: 0, level: 1 }).await;
+        world.put(&Key::Cluster, &Cluster { uid: "c1".into(), epoch: 0, level: 1, floor: 0 }).await;
         for n in 1..=2u8 {
             let name: HostName = format!("h{n}").parse().unwrap();
             let spec = HostSpec { address: [10, 0, 0, 10 + n].into(), availability: None, reserved: None };

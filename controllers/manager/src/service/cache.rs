@@ -7,7 +7,7 @@ use evenkeel_api::key::{Key, prefix};
 use evenkeel_api::meta::{Kind, Metadata, ObjectRef};
 use evenkeel_api::name::{CheckId, HostName, InstanceId, NetworkName, ServiceId};
 use evenkeel_api::network::NetworkSpec;
-use evenkeel_api::record::{Accepted, Alive, Instance, NetworkReport, Subnet};
+use evenkeel_api::record::{Accepted, Alive, Cluster, Instance, NetworkReport, Subnet};
 use evenkeel_api::service::ServiceSpec;
 use evenkeel_api::text::{self, DocumentSpec, Origin};
 use evenkeel_plan::service::{At, Check, Copy, Document, Host, Network, Parsed, Service, World};
@@ -33,6 +33,10 @@ pub(super) fn prefixes() -> Vec<String> {
         prefix::facts(),
         prefix::subnets(),
         prefix::reports(),
+        Key::Cluster.to_string(),
+        // For the archive alone.
+        prefix::documents(Kind::Network),
+        prefix::documents(Kind::HealthCheck),
         // Holds `brake` and `brakes`.
         Key::Brake.to_string(),
         Key::Confirmed.to_string(),
@@ -176,6 +180,12 @@ impl Cache {
             Key::NetworkReport(name, network) => self.report(network, name, kv, touched),
             Key::Brake => {
                 set(&mut self.world.brake, kv);
+                touched.all = true;
+            }
+            Key::Cluster => {
+                if let Some(cluster) = plain::<Cluster>(kv) {
+                    self.world.floor = cluster.floor;
+                }
                 touched.all = true;
             }
             Key::Brakes => renew(&mut self.world.brakes, kv),

@@ -1,6 +1,7 @@
 //! The service controller: where it leads, it admits documents of services and hosts, places copies,
 //! exchanges and replaces them, and tells names and people how things are. Elsewhere it stands by.
 
+mod archive;
 mod cache;
 mod execute;
 mod reign;
@@ -73,7 +74,19 @@ pub async fn run(deps: ServiceDeps) -> Result<(), ServiceError> {
     let writer = Writer::new(store.clone(), env.clone(), host.clone(), Controller::Service).remember(last);
     let leadership = Leadership::start(store.clone(), env.clone(), host, Controller::Service, true);
     // A standby watches too: when its turn comes, it knows the cluster already.
-    let mirror = Mirror::start(store, cache::prefixes());
+    let mirror = Mirror::start(store.clone(), cache::prefixes());
+    let archive = Arc::new(file.beside("archive"));
+    let archive = archive::run(store, deps.host, writer.clone(), mirror.clone(), archive);
+    tokio::select! { biased;
+        // Neither ever ends.
+        () = archive => {}
+        () = lead(&env, &writer, &mirror, &leadership) => {}
+    }
+    Ok(())
+}
+
+/// Reign whenever we lead. Runs for ever.
+async fn lead(env: &Arc<Env>, writer: &Writer, mirror: &Mirror, leadership: &Leadership) {
     let mut changes = leadership.subscribe();
     loop {
         let Some(lead) = leadership.current() else {

@@ -91,10 +91,12 @@ impl Reign {
         }
     }
 
-    /// Lead until dropped.
+    /// Lead until dropped, or until a person declares void what was known: then all of it is begun anew.
     pub async fn run(mut self) {
         let mut changed = self.mirror.subscribe();
-        self.mirror.synced().await;
+        let mut generations = self.writer.generations();
+        generations.mark_unchanged();
+        self.mirror.fresh().await;
         // What a predecessor wrote just before it fell must be seen before anything is decided.
         self.mirror.caught_up(self.lead.mod_revision).await;
         self.read_all();
@@ -104,6 +106,7 @@ impl Reign {
                 Pass::Retry(pause) => pause,
             };
             tokio::select! { biased;
+                _ = generations.changed() => return,
                 keys = changed.next() => self.gather(keys, &mut changed).await,
                 () = tokio::time::sleep(pause) => {}
             }

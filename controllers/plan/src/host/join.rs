@@ -88,7 +88,7 @@ mod tests {
     }
 
     fn stored(uid: &str, document: bool, facts: Option<Facts>) -> Stored {
-        let cluster = (!uid.is_empty()).then(|| Cluster { uid: uid.into(), epoch: 1, level: 1 });
+        let cluster = (!uid.is_empty()).then(|| Cluster { uid: uid.into(), epoch: 1, level: 1, floor: 0 });
         Stored { cluster, document, facts }
     }
 

@@ -230,6 +230,16 @@ pub enum Action {
     },
 }
 
+impl Action {
+    /// Whether something goes that may be wanted, were the store wrong.
+    pub fn removes(&self) -> bool {
+        let drops =
+            |action: &FabricAction| matches!(action, FabricAction::DropTable | FabricAction::DropRoute(_));
+        matches!(self, Action::RemoveNetwork { .. })
+            || matches!(self, Action::Fabric(action) if drops(action))
+    }
+}
+
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -28,10 +28,11 @@ pub(crate) struct Admission<S> {
     pub wait: Option<Duration>,
 }
 
-/// Admit a service's document.
+/// Admit a service's document. Numbers of templates begin above `floor`.
 pub(crate) fn service(
     service: &Service,
     id: &ServiceId,
+    floor: i64,
     memory: &Memory,
     now: Duration,
 ) -> Admission<ServiceSpec> {
@@ -41,10 +42,19 @@ pub(crate) fn service(
     if let Some(accepted) = &mut admission.accepted {
         accepted.template = match known {
             Some(known) if known.spec.template == accepted.spec.template => known.template,
-            _ => rollback::rejected_as(service, &accepted.spec.template).or(Some(accepted.source_revision)),
+            _ => rollback::rejected_as(service, &accepted.spec.template)
+                .or_else(|| Some(number(service, floor, accepted.source_revision))),
         };
     }
     admission
+}
+
+/// The number of a new template: its document's revision, unless that may have been a template's number
+/// before the store went back.
+fn number(service: &Service, floor: i64, source_revision: i64) -> i64 {
+    let known = service.revisions.keys().next_back().copied().unwrap_or(0);
+    let used = known.max(floor);
+    if source_revision > used { source_revision } else { used + 1 }
 }
 
 /// Admit a document of any kind; the number of its template is the caller's.

@@ -114,7 +114,7 @@ impl<'a> Draft<'a> {
     ) -> Self {
         let memory = all.service(id);
         let mut rollout = service.rollout.as_ref().map(|rollout| rollout.value.clone()).unwrap_or_default();
-        rollout.seq = rollout.seq.max(u64::try_from(accepted.create_revision).unwrap_or(0));
+        rollout.seq = rollout.seq.max(world.first_seq(accepted.create_revision));
         let mut draft = Self {
             world,
             id,

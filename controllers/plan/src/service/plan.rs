@@ -35,7 +35,7 @@ pub fn plan_service(
         let status = status::unreadable(object, known, &service.unreadable, world.wall);
         return Plan { status, ..Plan::default() };
     }
-    let admission = admit::service(service, id, memory, now);
+    let admission = admit::service(service, id, world.floor, memory, now);
     ledger.refresh_as(world, id, admission.accepted.as_ref().map(|accepted| &accepted.spec));
     let Some(accepted) = admission.accepted.clone() else {
         return never_valid(world, id, service, &admission);
@@ -276,5 +276,5 @@ pub fn accepted_of(
     memory: &Memory,
     now: Duration,
 ) -> Option<Accepted<ServiceSpec>> {
-    admit::service(world.services.get(id)?, id, memory, now).accepted
+    admit::service(world.services.get(id)?, id, world.floor, memory, now).accepted
 }

@@ -297,7 +297,7 @@ fn in_the_way(draft: &Draft<'_>, slot: &Slot, template: i64) -> Option<InstanceI
 
 /// What the first start of the service waits for.
 fn dependencies(draft: &mut Draft<'_>) -> Option<String> {
-    let created = u64::try_from(draft.accepted.create_revision).unwrap_or(0);
+    let created = draft.world.first_seq(draft.accepted.create_revision);
     if draft.rollout.seq > created || !draft.copies.is_empty() {
         return None;
     }

@@ -643,6 +643,28 @@ fn a_slot_with_a_volume_keeps_its_host() {
 }
 
 #[test]
+fn after_a_recovery_no_number_is_used_twice() {
+    let mut lab = Lab::new(2);
+    lab.put("shop/web", spec("web:1", 2));
+    lab.seconds(10);
+    let before = lab.running("shop/web");
+    // The store is new and counts from the start; the past had counted to 5000.
+    lab.model.world.floor = 5000;
+    lab.seconds(10);
+    assert_eq!(lab.running("shop/web"), before, "nothing restarts");
+    for image in ["web:2", "web:3"] {
+        lab.put("shop/web", spec(image, 2));
+        lab.seconds(60);
+    }
+    lab.put("shop/new", spec("new:1", 1));
+    lab.seconds(10);
+    let service = lab.service("shop/web");
+    assert_eq!(service.revisions.keys().filter(|number| **number > 5000).count(), 2);
+    let new = lab.service("shop/new").copies.keys();
+    assert!(service.copies.keys().chain(new).all(|id| id.seq > 5000));
+}
+
+#[test]
 fn ids_name_their_slot() {
     let mut lab = Lab::new(1);
     let revision = lab.put("shop/web", spec("web:1", 1));

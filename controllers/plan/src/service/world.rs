@@ -61,6 +61,8 @@ pub struct World {
     pub brakes: Option<At<BrakeState>>,
     /// The last mass deletion that a person meant.
     pub confirmed: Option<At<Confirmed>>,
+    /// Numbers at or below this may have been used in a past that the store does not know.
+    pub floor: i64,
     /// The time of day, for what people read.
     pub wall: Timestamp,
 }
@@ -187,6 +189,12 @@ impl Service {
 }
 
 impl World {
+    /// Where the sequence numbers of a service begin whose document was created at that revision: they are
+    /// never used twice, also not by a service of the same name.
+    pub(crate) fn first_seq(&self, create_revision: i64) -> u64 {
+        u64::try_from(create_revision.max(self.floor)).unwrap_or(0)
+    }
+
     /// The longest time that names of a copy on `networks` may be cached.
     pub fn ttl(&self, networks: &[NetworkName]) -> evenkeel_api::quantity::Span {
         let ttls =

@@ -11,6 +11,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::state::Shared;
 use crate::backoff::Backoff;
 use crate::store::{Changes, Store, StoreError, Watch};
+use crate::verify::verify;
+use crate::witness::Trust;
 
 const RETRY_MIN: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(5);
@@ -24,10 +26,10 @@ const RELIST_SPREAD_MS: u64 = 300_000;
 pub(super) async fn follow(shared: Arc<Shared>, prefix: String) {
     let mut follower = Follower {
         generations: shared.store.witness().generations(),
+        trust: shared.store.witness().trust_changes(),
         backoff: Backoff::new(RETRY_MIN, RETRY_MAX),
         relist: true,
         last_listed: None,
-        reconnected: false,
         shared,
         prefix,
     };
@@ -51,35 +53,55 @@ struct Follower {
     relist: bool,
     /// In which generation the last list was taken.
     last_listed: Option<u64>,
-    reconnected: bool,
+    trust: watch::Receiver<Trust>,
 }
 
 impl Follower {
     async fn run(&mut self) -> Result<Infallible, StoreError> {
         loop {
+            if !self.is_trusted() {
+                // What was seen last holds on, as when the store is away.
+                until(&mut self.trust, true).await;
+                self.relist = true;
+            }
             if self.relist {
+                self.verify().await?;
                 self.list().await?;
             }
             let seen = self.shared.lock().revision(&self.prefix).unwrap_or_default();
             let watch = self.shared.store.watch(&self.prefix, seen).await?;
-            if std::mem::replace(&mut self.reconnected, true) {
-                // A store that was restored takes back its clients in silence; its revision gives it away.
-                self.shared.store.get(&Key::Cluster).await?;
+            // A store that was restored takes back its clients in silence: nothing of it is taken over before
+            // it was compared with what was seen of it and left in it.
+            self.verify().await?;
+            if self.is_trusted() {
+                self.listen(watch).await?;
             }
-            self.listen(watch).await?;
         }
     }
 
-    /// Until the watch breaks, or until all that was read before is void.
+    fn is_trusted(&self) -> bool {
+        *self.trust.borrow() == Trust::Trusted
+    }
+
+    async fn verify(&self) -> Result<(), StoreError> {
+        let witness = self.shared.store.witness();
+        if witness.marks().is_empty() {
+            return self.shared.store.get(&Key::Cluster).await.map(drop);
+        }
+        verify(&*self.shared.store).await
+    }
+
+    /// Until the watch breaks, or until all that was read before is void, or is not believed any more.
     async fn listen(&mut self, mut watch: Box<dyn Watch>) -> Result<(), StoreError> {
         let mut relist_at = self.next_relist();
         loop {
             tokio::select! { biased;
-                changes = watch.next() => self.take(changes?),
                 _ = self.generations.changed() => {
                     self.relist = true;
                     return Ok(());
                 }
+                () = until(&mut self.trust, false) => return Ok(()),
+                changes = watch.next() => self.take(changes?),
                 () = sleep_until(relist_at) => {
                     self.list().await?;
                     relist_at = self.next_relist();
@@ -106,10 +128,10 @@ impl Follower {
         let behind = self.shared.lock().revision(&self.prefix).is_some_and(|r| listing.header.revision < r);
         // A list from a store that went back is not taken until a person says that it is the truth.
         let forgiven = self.last_listed != Some(current);
-        if generation == current && (forgiven || !behind) {
+        if generation == current && (forgiven || !behind) && self.is_trusted() {
             self.last_listed = Some(current);
             self.relist = false;
-            self.shared.change(|state| state.swap(&self.prefix, listing));
+            self.shared.change(|state| state.swap(&self.prefix, listing, current));
         }
         Ok(())
     }
@@ -118,6 +140,12 @@ impl Follower {
         let spread = self.shared.store.witness().random() % RELIST_SPREAD_MS;
         Instant::now() + RELIST_MIN + Duration::from_millis(spread)
     }
+}
+
+/// Until the store is believed, or is not.
+async fn until(trust: &mut watch::Receiver<Trust>, believed: bool) {
+    // The witness outlives those who follow it.
+    let _now = trust.wait_for(|trust| (*trust == Trust::Trusted) == believed).await.map(drop);
 }
 
 /// Ask for a sign of life whenever nothing was heard for a second, whoever shares the store.

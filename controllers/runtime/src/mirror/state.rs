@@ -75,6 +75,8 @@ impl Shared {
 struct Progress {
     revision: i64,
     synced: bool,
+    /// The store's generation in which it was listed last.
+    generation: u64,
 }
 
 /// So many deletions are remembered. One command may delete thousands of documents.
@@ -156,8 +158,14 @@ impl State {
         self.tell(&keys);
     }
 
-    /// A whole list in place of what was there.
-    pub fn swap(&mut self, prefix: &str, listing: Listing) {
+    /// The oldest generation in which a prefix was listed.
+    pub fn generation(&self) -> Option<u64> {
+        let synced = self.is_synced();
+        self.prefixes.values().map(|progress| progress.generation).min().filter(|_| synced)
+    }
+
+    /// A whole list of that generation in place of what was there.
+    pub fn swap(&mut self, prefix: &str, listing: Listing, generation: u64) {
         let new: BTreeMap<String, Kv> = listing.kvs.into_iter().map(|kv| (kv.key.clone(), kv)).collect();
         let gone = self.list(prefix).filter(|kv| !new.contains_key(&kv.key)).map(|kv| kv.key.clone());
         let mut keys: BTreeSet<String> = gone.collect();
@@ -172,7 +180,7 @@ impl State {
                 self.kvs.insert(key, kv);
             }
         }
-        let progress = Progress { revision: listing.header.revision, synced: true };
+        let progress = Progress { revision: listing.header.revision, synced: true, generation };
         self.prefixes.insert(prefix.to_owned(), progress);
         self.tell(&keys);
     }

@@ -112,8 +112,10 @@ impl Link {
 
 /// Whether what was kept on disk contradicts what the store says now: the cluster that answers, and the
 /// guard's revision.
-pub(super) fn contradicts(kept: &LastWrite, now: &LastWrite) -> Option<String> {
-    if now.epoch > kept.epoch && !now.cluster.is_empty() {
+pub(crate) fn contradicts(kept: &LastWrite, now: &LastWrite) -> Option<String> {
+    // A person's word counts in the cluster that it was said of, and in no other.
+    let same = kept.cluster.is_empty() || now.cluster == kept.cluster;
+    if now.epoch > kept.epoch && same && !now.cluster.is_empty() {
         return None;
     }
     if !kept.cluster.is_empty() && kept.cluster != now.cluster {
@@ -144,6 +146,7 @@ mod tests {
             (kept("u", 1, 10), kept("u", 1, 9), false),
             (kept("u", 1, 10), kept("u", 1, 0), false),
             (kept("u", 1, 10), kept("v", 1, 12), false),
+            (kept("u", 1, 10), kept("v", 5, 12), false),
             (kept("u", 1, 10), kept("", 0, 12), false),
             (kept("u", 1, 10), kept("u", 2, 9), true),
             (kept("", 0, 0), kept("u", 0, 0), true),

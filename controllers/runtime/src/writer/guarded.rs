@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use evenkeel_api::key::Key;
-use evenkeel_api::record::{Cluster, EVENT_RING, Writer as Guard};
+use evenkeel_api::record::{EVENT_RING, Writer as Guard};
 use tokio::time::{Instant, sleep};
 
 use super::chain::{Judgement, LastWrite, Link, Pending, contradicts};
 use super::{Inner, Outcome, Trust, WriteError};
 use crate::backoff::Backoff;
 use crate::store::{Committed, Kv, MAX_BYTES, MAX_WRITES, StoreError, Txn, TxnBuilder};
+use crate::verify::identity;
 
 /// How long an outcome that is not known is read back before the caller is told so.
 const READ_BACK: Duration = Duration::from_secs(5);
@@ -80,7 +81,7 @@ impl Inner {
             return Ok(link.clone());
         }
         let report = Key::Distrust(self.host.clone(), self.controller);
-        let read = TxnBuilder::new().get(&self.guard()).get(&Key::Cluster).get(&report);
+        let read = TxnBuilder::new().get(&self.guard()).get(&Key::Cluster).get(&report).get(&Key::Halt);
         let committed = self.store.commit(&read.build().map_err(WriteError::Txn)?).await;
         let reads = committed.map_err(WriteError::Store)?.reads;
         let link = self.adopt(&reads, generation);
@@ -88,11 +89,14 @@ impl Inner {
         if let Some(why) = kept.and_then(|kept| contradicts(&kept, &link.last)) {
             return Err(self.distrust(why));
         }
+        if let Some(halt) = reads.get(3).and_then(Option::as_ref) {
+            return Err(self.halted(halt));
+        }
         if reads.get(2).is_some_and(Option::is_some) {
             self.withdraw_distrust().await;
         }
         self.events().settle(false, self.env.now());
-        self.kept().unsaved = Some(link.last.clone());
+        self.left(&link.last);
         *chain = Some(link.clone());
         Ok(link)
     }
@@ -128,7 +132,8 @@ impl Inner {
     fn with_guard(&self, txn: TxnBuilder, link: &Link, n: u64, event: u64) -> TxnBuilder {
         let guard = self.guard();
         let value = json(&Guard { n, process: self.process.clone(), event });
-        txn.if_unchanged(&guard, link.last.revision).put(&guard, value).get(&Key::Cluster).get(&guard)
+        let txn = txn.if_absent(&Key::Halt).if_unchanged(&guard, link.last.revision).put(&guard, value);
+        txn.get(&Key::Halt).get(&Key::Cluster).get(&guard)
     }
 
     /// What an answer to the pending transaction means.
@@ -139,14 +144,21 @@ impl Inner {
     ) -> Result<Outcome, WriteError> {
         match result {
             Ok(committed) => {
-                let [.., cluster, guard] = committed.reads.as_slice() else {
+                let [.., halt, cluster, guard] = committed.reads.as_slice() else {
                     return Err(WriteError::Store(StoreError::Refused("reads are missing".to_owned())));
                 };
                 if !committed.succeeded {
-                    return self.lost(link, guard.as_ref());
+                    return self.lost(link, halt.as_ref(), guard.as_ref());
                 }
                 // An epoch that a person raised while all was well must not excuse what comes later.
-                (link.last.cluster, link.last.epoch) = identity(cluster.as_ref());
+                let (uid, epoch) = identity(cluster.as_ref());
+                let before = std::mem::replace(&mut link.last.cluster, uid);
+                link.last.epoch = epoch;
+                if !before.is_empty() && before != link.last.cluster {
+                    link.last.cluster = before;
+                    let why = "the store has the guard, and is another cluster's".to_owned();
+                    return Err(self.distrust(why));
+                }
                 Ok(self.done(link, committed.header.revision))
             }
             Err(StoreError::Unknown(_)) => self.read_back(link).await,
@@ -164,7 +176,7 @@ impl Inner {
             self.store.witness().wrote(revision, pending.keys);
         }
         self.events().settle(true, self.env.now());
-        self.kept().unsaved = Some(link.last.clone());
+        self.left(&link.last);
         self.news.notify_one();
         Outcome::Done { revision }
     }
@@ -174,8 +186,8 @@ impl Inner {
         self.events().settle(false, self.env.now());
     }
 
-    /// A demand did not hold: the guard tells whether it was ours or the caller's.
-    fn lost(&self, link: &mut Link, guard: Option<&Kv>) -> Result<Outcome, WriteError> {
+    /// A demand did not hold: guard and halt tell whether it was ours or the caller's.
+    fn lost(&self, link: &mut Link, halt: Option<&Kv>, guard: Option<&Kv>) -> Result<Outcome, WriteError> {
         match link.judge(guard, &self.process) {
             Judgement::Done(revision) => return Ok(self.done(link, revision)),
             Judgement::Ours => {}
@@ -186,7 +198,17 @@ impl Inner {
             }
         }
         self.not_done(link);
-        Ok(Outcome::Lost)
+        match halt {
+            Some(halt) => Err(self.halted(halt)),
+            None => Ok(Outcome::Lost),
+        }
+    }
+
+    /// Somebody saw the store go back.
+    fn halted(&self, halt: &Kv) -> WriteError {
+        let why = crate::verify::halted(halt);
+        self.store.witness().distrust(why.clone());
+        WriteError::Untrusted(why)
     }
 
     /// Find out what became of the pending transaction. A mere read would not do: it may still be on its
@@ -205,7 +227,10 @@ impl Inner {
                     self.not_done(link);
                     return Ok(Outcome::Lost);
                 }
-                Ok(committed) => return self.lost(link, committed.reads.last().and_then(Option::as_ref)),
+                Ok(committed) => {
+                    let [.., halt, _, guard] = committed.reads.as_slice() else { return Ok(Outcome::Lost) };
+                    return self.lost(link, halt.as_ref(), guard.as_ref());
+                }
                 Err(error) => error,
             };
             let again = matches!(error, StoreError::Unknown(_) | StoreError::Unavailable(_));
@@ -216,12 +241,6 @@ impl Inner {
             sleep(backoff.next(self.store.witness().random())).await;
         }
     }
-}
-
-/// The cluster's uid and epoch; none is no uid.
-fn identity(cluster: Option<&Kv>) -> (String, u64) {
-    let read: Option<Cluster> = cluster.and_then(|kv| serde_json::from_slice(&kv.value).ok());
-    read.map(|cluster| (cluster.uid, cluster.epoch)).unwrap_or_default()
 }
 
 /// Records of ours are always JSON; an empty value would be refused by every reader.

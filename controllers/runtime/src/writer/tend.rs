@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_api::key::Key;
-use evenkeel_api::record::{Cluster, Distrust};
+use evenkeel_api::record::{Distrust, Halt};
 use tokio::time::{Instant, sleep};
 
 use super::guarded::json;
-use super::{Inner, Trust};
+use super::{Inner, LastWrite, Trust};
 use crate::backoff::Backoff;
 use crate::store::TxnBuilder;
+use crate::verify::{VERIFY_EVERY, identity, verify};
 
 /// The last write is kept on disk at most that often.
 const KEEP_EVERY: Duration = Duration::from_secs(1);
@@ -33,8 +34,9 @@ pub(super) async fn tend(inner: Arc<Inner>) {
         let wait = if trusted {
             told = false;
             reported = reported && !inner.look_back().await;
+            let verify = inner.verify().await;
             let rest = inner.tend_trusted(&mut pace).await;
-            if reported { rest.min(RETRY_MIN) } else { rest }
+            if reported { rest.min(RETRY_MIN) } else { rest.min(verify) }
         } else {
             reported = true;
             told = inner.tend_untrusted(told).await;
@@ -83,6 +85,20 @@ impl Inner {
         flush.min(keep).max(Duration::from_millis(1))
     }
 
+    /// Compare the store with what was left there, once in a while for all writers of the process together;
+    /// gives when to do so again.
+    async fn verify(&self) -> Duration {
+        let witness = self.store.witness();
+        let left = |ago: Duration| VERIFY_EVERY.saturating_sub(ago);
+        if witness.verified_ago().is_none_or(|ago| left(ago).is_zero())
+            && let Err(error) = verify(&*self.store).await
+        {
+            tracing::debug!(%error, "what was written last is not compared");
+            return RETRY_MIN;
+        }
+        witness.verified_ago().map_or(RETRY_MIN, left).max(Duration::from_millis(1))
+    }
+
     fn next_due(&self) -> Duration {
         self.events().due().map_or(LONG, |due| due.saturating_sub(self.env.now()))
     }
@@ -101,21 +117,38 @@ impl Inner {
     async fn tend_untrusted(&self, told: bool) -> bool {
         let Trust::Untrusted { why } = self.store.witness().trust() else { return false };
         let told = told || self.tell_distrust(why).await;
-        if let (Some(before), Some(now)) = (self.known_epoch().await, self.epoch_now().await)
-            && now > before
-        {
-            tracing::warn!(epoch = now, "a person declared the store's past void; it is trusted again");
+        if let Some(epoch) = self.forgiven().await {
+            tracing::warn!(epoch, "a person declared the store's past void; it is trusted again");
             self.store.witness().forgive();
         }
         told
     }
 
     async fn tell_distrust(&self, why: String) -> bool {
-        let report = Distrust { why, since: self.env.wall() };
+        let report = Distrust { why: why.clone(), since: self.env.wall() };
         // Unguarded: the guard is just what does not hold any more.
         let txn = TxnBuilder::new().put(&Key::Distrust(self.host.clone(), self.controller), json(&report));
         let Ok(txn) = txn.build() else { return false };
-        self.store.commit(&txn).await.is_ok()
+        self.store.commit(&txn).await.is_ok() && self.halt(why).await
+    }
+
+    /// Tell all others, so that also those whose own keys are as they left them stop nothing. Not in another
+    /// cluster's store, where we only came by mistake.
+    async fn halt(&self, why: String) -> bool {
+        let read = TxnBuilder::new().get(&Key::Cluster).get(&Key::Halt).build();
+        let Ok(read) = read else { return false };
+        let Ok(reads) = self.store.commit(&read).await.map(|committed| committed.reads) else { return false };
+        let [cluster, None] = reads.as_slice() else { return true };
+        let (uid, _) = identity(cluster.as_ref());
+        let ours = self.known().await.map(|known| known.cluster).unwrap_or_default();
+        if !uid.is_empty() && !ours.is_empty() && uid != ours {
+            return true;
+        }
+        let halt = Halt { why, since: self.env.wall() };
+        let at = cluster.as_ref().map_or(0, |kv| kv.mod_revision);
+        let txn = TxnBuilder::new().if_unchanged(&Key::Cluster, at).if_absent(&Key::Halt);
+        let Ok(txn) = txn.put(&Key::Halt, json(&halt)).build() else { return false };
+        self.store.commit(&txn).await.is_ok_and(|committed| committed.succeeded)
     }
 
     pub(super) async fn withdraw_distrust(&self) {
@@ -126,14 +159,22 @@ impl Inner {
         }
     }
 
-    /// The epoch that this process or its last life went by.
-    async fn known_epoch(&self) -> Option<u64> {
-        let epoch = self.chain.lock().await.as_ref().map(|link| link.last.epoch);
-        epoch.or_else(|| self.kept().memory.as_ref().and_then(|memory| memory.load()).map(|last| last.epoch))
+    /// What this process or its last life went by.
+    pub(super) async fn known(&self) -> Option<LastWrite> {
+        let last = self.chain.lock().await.as_ref().map(|link| link.last.clone());
+        last.or_else(|| self.kept().memory.as_ref().and_then(|memory| memory.load()))
     }
 
-    async fn epoch_now(&self) -> Option<u64> {
-        let (kv, _) = self.store.get(&Key::Cluster).await.ok()?;
-        serde_json::from_slice::<Cluster>(&kv?.value).ok().map(|cluster| cluster.epoch)
+    /// The epoch by which a person declared void what we go by. Who goes by nothing waits only until nobody
+    /// halts the cluster.
+    async fn forgiven(&self) -> Option<u64> {
+        let read = TxnBuilder::new().get(&Key::Cluster).get(&Key::Halt).build().ok()?;
+        let reads = self.store.commit(&read).await.ok()?.reads;
+        let [cluster, None] = reads.as_slice() else { return None };
+        let (uid, epoch) = identity(cluster.as_ref());
+        match self.known().await.filter(|known| !known.cluster.is_empty()) {
+            Some(known) => (uid == known.cluster && epoch > known.epoch).then_some(epoch),
+            None => Some(epoch),
+        }
     }
 }

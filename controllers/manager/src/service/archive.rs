@@ -1,0 +1,72 @@
+//! What a host that may lead remembers of the store, on its disk: all documents and the records that were made
+//! of them, so that a store that forgot them can be given them back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use evenkeel_api::key::{Controller, Key};
+use evenkeel_api::name::HostName;
+use evenkeel_api::recall::{Recall, Remembered, is_durable};
+use evenkeel_api::record::Cluster;
+use evenkeel_runtime::disk::StateFile;
+use evenkeel_runtime::mirror::Mirror;
+use evenkeel_runtime::store::Store;
+use evenkeel_runtime::verify::verify;
+use evenkeel_runtime::witness::Trust;
+use evenkeel_runtime::writer::Writer;
+
+/// Changes are gathered for so long.
+const GATHER: Duration = Duration::from_secs(2);
+/// Of a large cluster, writing takes at most one part in so many of the time.
+const SHARE: u32 = 20;
+
+/// Keep the archive, and tell it while the store is not trusted. Runs for ever.
+pub(super) async fn run(
+    store: Arc<dyn Store>,
+    host: HostName,
+    writer: Writer,
+    mirror: Mirror,
+    file: Arc<StateFile<Recall>>,
+) {
+    tokio::join!(
+        keep(&*store, &mirror, &file),
+        evenkeel_runtime::recall::tell(&*store, &host, Controller::Service, &writer, || file.load()),
+    );
+}
+
+async fn keep(store: &dyn Store, mirror: &Mirror, file: &Arc<StateFile<Recall>>) {
+    let mut changed = mirror.subscribe();
+    mirror.synced().await;
+    loop {
+        let began = tokio::time::Instant::now();
+        if let Some(recall) = recall(store, mirror) {
+            // A store that went back a moment ago, and was not found out yet, must not be what is remembered.
+            let believed = verify(store).await.is_ok() && store.witness().trust() == Trust::Trusted;
+            if believed && let Err(error) = file.save_aside(Arc::new(recall)).await {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the archive is not on disk");
+            }
+        }
+        tokio::time::sleep(GATHER.max(began.elapsed() * SHARE)).await;
+        changed.next().await;
+    }
+}
+
+/// What stands in the mirror; `None`: it is not to be believed, or there is no cluster.
+fn recall(store: &dyn Store, mirror: &Mirror) -> Option<Recall> {
+    if store.witness().trust() != Trust::Trusted || !mirror.is_fresh() {
+        return None;
+    }
+    let cluster = mirror.json::<Cluster>(&Key::Cluster)?.value;
+    let mut recall =
+        Recall { uid: cluster.uid, epoch: cluster.epoch, revision: cluster.floor, ..Recall::default() };
+    for kv in super::cache::prefixes().iter().flat_map(|prefix| mirror.list(prefix)) {
+        recall.revision = recall.revision.max(kv.mod_revision);
+        let durable = kv.key.parse().is_ok_and(|key| is_durable(&key));
+        // What is no text is no record of ours, and no document that anybody could read.
+        if let (true, Ok(value)) = (durable, std::str::from_utf8(&kv.value)) {
+            let remembered = Remembered { value: value.to_owned(), revision: kv.mod_revision };
+            recall.records.insert(kv.key, remembered);
+        }
+    }
+    Some(recall)
+}
