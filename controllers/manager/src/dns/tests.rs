@@ -209,7 +209,7 @@ async fn a_store_that_is_another_one_is_not_followed() {
     assert_eq!(rig.ask().await.as_deref(), Some("10.88.1.1 10.88.2.2"));
     // Until a person says so, and of this cluster.
     rig.put("cluster", serde_json::json!({"uid": "c1", "epoch": 1, "level": 1})).await;
-    let halt = TxnBuilder::new().delete(&evenkeel_api::key::Key::Halt).build().unwrap();
+    let halt = TxnBuilder::new().delete(&Key::Halt).build().unwrap();
     rig.store.commit(&halt).await.unwrap();
     rig.until("no 3").await;
 }

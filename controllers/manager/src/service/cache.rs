@@ -183,7 +183,7 @@ impl Cache {
                 touched.all = true;
             }
             Key::Cluster => {
-                if let Some(cluster) = plain::<Cluster>(kv) {
+                if let Some(cluster) = kv.and_then(read::<Cluster>) {
                     self.world.floor = cluster.floor;
                 }
                 touched.all = true;
