@@ -15,6 +15,7 @@ mod etcdctl;
 mod images;
 mod placement;
 mod power;
+mod recover;
 mod restarts;
 mod rolling;
 mod rollouts;

@@ -275,10 +275,14 @@ impl<'a> Draft<'a> {
             },
         };
         let avoid = self.memory.map(|memory| memory.avoids(slot, template)).unwrap_or_default();
-        let places = self
-            .places
-            .entry(template)
-            .or_insert_with(|| Places::new(self.world, self.ledger, self.id, spec, content, self.memory));
+        let flapping = self.all.flapping(self.now);
+        if let Some(until) = flapping.values().min() {
+            self.plan.wake(until.saturating_sub(self.now));
+        }
+        let places = self.places.entry(template).or_insert_with(|| {
+            Places::new(self.world, self.ledger, self.id, spec, content, self.memory)
+                .without(flapping.into_keys().collect())
+        });
         places.pick(&only, leave, &avoid)
     }
 

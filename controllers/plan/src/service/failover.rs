@@ -8,6 +8,7 @@ use evenkeel_api::name::HostName;
 use evenkeel_api::quantity::Span;
 use evenkeel_api::record::{ALIVE_TTL, BrakeState, Desired};
 
+use super::flapping;
 use super::memory::{HostMemory, Memory};
 use super::world::World;
 
@@ -82,7 +83,10 @@ pub(crate) fn observe(memory: &mut Memory, world: &World, now: Duration, answere
         let unknown = !memory.hosts.contains_key(name);
         let measured = memory.hosts.entry(name.clone()).or_default();
         if let Some(alive) = &host.alive {
-            *measured = HostMemory { incarnation: Some(alive.incarnation), ..HostMemory::default() };
+            let gone = measured.absent_since.is_some_and(|since| now.saturating_sub(since) >= SUSPICION);
+            let losses = flapping::back(measured, gone && !memory.brake.on, now);
+            let incarnation = Some(alive.incarnation);
+            *measured = HostMemory { incarnation, losses, ..HostMemory::default() };
             continue;
         }
         match &mut measured.absent_since {
@@ -189,6 +193,7 @@ pub(crate) fn next_change(memory: &Memory, now: Duration) -> Option<Duration> {
         memory.hosts.values().filter(|host| host.evicted.is_none()).filter_map(|host| host.absent_since);
     let lost_after = evenkeel_api::service::defaults::LOST_AFTER.0;
     let due = suspicions.flat_map(|since| [since + SUSPICION, since + lost_after]);
+    let flapping = memory.flapping(now).into_values();
     let low = memory.brake.low_since.map(|since| since + BRAKE_WINDOW);
-    due.chain(low).filter(|at| *at > now).min().map(|at| at - now)
+    due.chain(low).chain(flapping).filter(|at| *at > now).min().map(|at| at - now)
 }

@@ -20,6 +20,8 @@ pub enum Refusal {
     Drained,
     /// It is gone.
     Absent,
+    /// It came and went too often.
+    Flapping,
     /// It has not said what it is.
     NoFacts,
     /// It is another platform.
@@ -52,6 +54,7 @@ impl fmt::Display for Refusal {
             Refusal::Paused => f.write_str("paused"),
             Refusal::Drained => f.write_str("drained"),
             Refusal::Absent => f.write_str("gone"),
+            Refusal::Flapping => f.write_str("lost too often of late"),
             Refusal::NoFacts => f.write_str("not registered yet"),
             Refusal::Platform(wanted) => write!(f, "not {wanted}"),
             Refusal::NoNetwork(name) => write!(f, "no Network named {name}"),

@@ -54,6 +54,8 @@ pub(crate) struct HostMemory {
     pub incarnation: Option<u64>,
     /// When its copies were given up; `Some(None)`: before we led.
     pub evicted: Option<Option<Duration>>,
+    /// When it came back after it was lost, of late.
+    pub losses: Vec<Duration>,
 }
 
 /// The brake on evictions, measured.

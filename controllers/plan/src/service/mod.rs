@@ -12,6 +12,7 @@ mod draft;
 mod endpoints;
 mod failover;
 mod filter;
+mod flapping;
 mod ledger;
 mod memory;
 mod model;

@@ -31,6 +31,8 @@ pub struct Places<'a> {
     refused: BTreeMap<&'a HostName, Refusal>,
     /// For each spread, how many copies each value of the label has.
     spread: Vec<Vec<u32>>,
+    /// Hosts that are given nothing that could go elsewhere.
+    flapping: BTreeSet<HostName>,
 }
 
 impl<'a> Places<'a> {
@@ -53,10 +55,16 @@ impl<'a> Places<'a> {
                 }
             }
         }
-        let mut places = Self { spec, candidates, refused, spread: Vec::new() };
+        let mut places = Self { spec, candidates, refused, spread: Vec::new(), flapping: BTreeSet::new() };
         places.count_own(ledger, id, memory);
         places.index_spread(world, ledger, id);
         places
+    }
+
+    /// Give nothing to these hosts that could go elsewhere.
+    pub(crate) fn without(mut self, flapping: BTreeSet<HostName>) -> Self {
+        self.flapping = flapping;
+        self
     }
 
     fn count_own(&mut self, ledger: &Ledger, id: &ServiceId, memory: Option<&ServiceMemory>) {
@@ -124,6 +132,7 @@ impl<'a> Places<'a> {
                 Some(Refusal::Volume(volume.clone()))
             }
             Only::Host(host) if host != candidate.name => Some(Refusal::Drained),
+            Only::Any if self.flapping.contains(candidate.name) => Some(Refusal::Flapping),
             _ => candidate.refuses(self.spec, leave),
         }
     }

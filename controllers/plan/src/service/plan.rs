@@ -15,6 +15,7 @@ use super::draft::Draft;
 use super::failover;
 use super::ledger::Ledger;
 use super::memory::Memory;
+use super::status::HostTrouble;
 use super::world::{Service, World};
 use super::{deadline, endpoints, pins, remove, rollback, rollout, slots, status};
 
@@ -205,8 +206,13 @@ pub fn plan_host(world: &World, name: &HostName, memory: &Memory, now: Duration)
         );
     }
     let held = memory.brake.on && memory.brake.held.contains(name);
-    plan.status =
-        status::host((name, host.alive.is_some(), held), host.status.as_ref(), &admission, world.wall);
+    let flaps = memory.flapping(now).get(name).copied();
+    if let Some(until) = flaps {
+        plan.wake(until.saturating_sub(now));
+    }
+    let trouble = held.then_some(HostTrouble::Held).or(flaps.map(|_| HostTrouble::Flapping));
+    let alive = host.alive.is_some();
+    plan.status = status::host((name, alive, trouble), host.status.as_ref(), &admission, world.wall);
     plan
 }
 

@@ -91,7 +91,7 @@ pub(crate) fn unreadable(
 
 /// The status of a host.
 pub(crate) fn host<S>(
-    (name, alive, held): (&HostName, bool, bool),
+    (name, alive, trouble): (&HostName, bool, Option<HostTrouble>),
     known: Option<&At<Status>>,
     admission: &Admission<S>,
     wall: Timestamp,
@@ -101,8 +101,8 @@ pub(crate) fn host<S>(
         true => Finding::new(ConditionType::Available, true, "Alive", ""),
         false => Finding::new(ConditionType::Available, false, "Gone", "the host does not renew its lease"),
     });
-    findings.push(match (held, admission.held) {
-        (true, _) => Finding::new(
+    findings.push(match (trouble, admission.held) {
+        (Some(HostTrouble::Held), _) => Finding::new(
             ConditionType::Degraded,
             true,
             "Brake",
@@ -111,13 +111,26 @@ pub(crate) fn host<S>(
                  dead with `evenkeel host confirm-dead {name}`"
             ),
         ),
-        (false, true) => Finding::new(ConditionType::Degraded, true, "DeletionHeld", HELD),
-        (false, false) => Finding::new(ConditionType::Degraded, false, "Fine", ""),
+        (_, true) => Finding::new(ConditionType::Degraded, true, "DeletionHeld", HELD),
+        (Some(HostTrouble::Flapping), false) => Finding::new(ConditionType::Degraded, true, "Flapping", FLAPPING),
+        (None, false) => Finding::new(ConditionType::Degraded, false, "Fine", ""),
     });
     let accepted_revision = admission.accepted.as_ref().map(|accepted| accepted.source_revision);
     let status = Status { observed_revision: admission.observed, accepted_revision, ..Status::default() };
     differs(ObjectRef::Host(name.clone()), known, status, findings, wall)
 }
+
+/// What is to be said of a host beside whether it is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HostTrouble {
+    /// The brake holds it.
+    Held,
+    /// It came and went too often.
+    Flapping,
+}
+
+const FLAPPING: &str = "it was lost three times or more within ten minutes: its copies stay, and it gets no new ones \
+                        until ten minutes have passed without that";
 
 const HELD: &str = "its document is gone, and so are many others at once: it is kept until the documents are put \
                     back or a person confirms the deletion";

@@ -665,6 +665,36 @@ fn after_a_recovery_no_number_is_used_twice() {
 }
 
 #[test]
+fn a_host_that_flaps_keeps_its_copies_and_gets_no_new_ones_for_a_while() {
+    let mut lab = Lab::new(3);
+    let mut patient = spec("web:1", 3);
+    patient.deploy.disconnect.lost_after = Some("60s".parse().unwrap());
+    lab.put("shop/web", patient);
+    lab.seconds(60);
+    let before = lab.running("shop/web");
+    for _ in 0..3 {
+        lab.host_gone("h1");
+        // Lost, but back before its copies are given up.
+        lab.seconds(3);
+        lab.host_back("h1");
+        lab.seconds(20);
+    }
+    assert_eq!(lab.running("shop/web"), before);
+    let on_h1 = |lab: &Lab| lab.running("shop/new").iter().filter(|copy| copy.ends_with("@h1")).count();
+    lab.put("shop/new", spec("new:1", 6));
+    lab.seconds(60);
+    assert_eq!(on_h1(&lab), 0);
+    assert_eq!(lab.running("shop/new").len(), 6);
+    let host = lab.model.world.hosts[&host("h1")].status.as_ref().unwrap().value.clone();
+    let degraded = host.condition(evenkeel_api::record::ConditionType::Degraded).unwrap();
+    assert_eq!((degraded.status, degraded.reason.as_str()), (true, "Flapping"));
+    lab.seconds(600);
+    lab.put("shop/new", spec("new:1", 9));
+    lab.seconds(60);
+    assert!(on_h1(&lab) > 0, "it is trusted again");
+}
+
+#[test]
 fn ids_name_their_slot() {
     let mut lab = Lab::new(1);
     let revision = lab.put("shop/web", spec("web:1", 1));
