@@ -19,6 +19,8 @@ pub struct EtcdConfig {
     pub tls: Option<EtcdTls>,
     /// Name and password. Every login costs etcd about 100 ms of CPU: certificates are better.
     pub user: Option<(String, String)>,
+    /// What each member is given for an answer before the next one is asked.
+    pub attempt: Duration,
 }
 
 /// The certificates for etcd, PEM files.
@@ -57,6 +59,7 @@ impl EtcdConfig {
             prefix: DEFAULT_PREFIX.to_owned(),
             tls: None,
             user: None,
+            attempt: Duration::from_secs(2),
         }
     }
 

@@ -1,6 +1,7 @@
 //! The members of an etcd cluster, one client each. The library balances over several endpoints and does
 //! not fail over; we take one member, stay with it while it answers, and take the next one when not.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -88,6 +89,20 @@ impl Members {
             }
         }
         Err(last)
+    }
+
+    /// What each member is, as far as they answer; one after the other, as nobody waits for it.
+    pub async fn versions(&self, attempt: Duration) -> Result<BTreeMap<String, String>, StoreError> {
+        let status = |client: Client, _: &Member| async move { client.maintenance_client().status().await };
+        let mut found = BTreeMap::new();
+        let mut last = StoreError::Unavailable("there is no member to ask".to_owned());
+        for member in &self.list {
+            match member.ask(attempt, &status).await {
+                Ok(answer) => drop(found.insert(member.endpoint.clone(), answer.version().to_owned())),
+                Err(error) => last = error,
+            }
+        }
+        if found.is_empty() { Err(last) } else { Ok(found) }
     }
 
     fn move_to(&self, at: usize) {

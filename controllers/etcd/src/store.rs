@@ -1,5 +1,6 @@
 //! The store over etcd.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -20,9 +21,7 @@ use crate::leases::{self, Leases};
 use crate::members::{Member, Members, Repeat};
 use crate::watching::{self, EtcdWatch};
 
-/// What each member is given for an answer.
-const ATTEMPT: Duration = Duration::from_secs(2);
-/// The same for a whole prefix.
+/// What each member is given for a whole prefix.
 const LIST_ATTEMPT: Duration = Duration::from_secs(15);
 
 /// The store over etcd; a cheap handle. Connections are made when first needed, and made anew for ever.
@@ -33,6 +32,7 @@ pub struct EtcdStore {
 
 struct Inner {
     members: Arc<Members>,
+    attempt: Duration,
     leases: Leases,
     prefix: Prefix,
     witness: Arc<Witness>,
@@ -59,7 +59,8 @@ impl EtcdStore {
         // Chance that differs from process to process is all that jitter needs here.
         let seed = RandomState::new().hash_one(&config.endpoints);
         let inner = Inner {
-            members: members(ATTEMPT)?,
+            members: members(config.attempt)?,
+            attempt: config.attempt,
             leases: Leases::new(members(leases::ATTEMPT)?),
             prefix: Prefix::new(&config.prefix),
             witness: Arc::new(Witness::new(seed)),
@@ -141,7 +142,7 @@ impl Store for EtcdStore {
 
     async fn get(&self, key: &Key) -> Result<(Option<Kv>, Header), StoreError> {
         let key = self.inner.prefix.full(&key.to_string());
-        let mut listing = self.range(key, None, ATTEMPT).await?;
+        let mut listing = self.range(key, None, self.inner.attempt).await?;
         Ok((listing.kvs.pop(), listing.header))
     }
 
@@ -158,7 +159,7 @@ impl Store for EtcdStore {
             kv.txn(transaction.clone()).await
         };
         let repeat = if txn.writes().is_empty() { Repeat::Always } else { Repeat::IfNotDone };
-        let answer = self.inner.members.ask(repeat, ATTEMPT, send).await.inspect_err(|error| {
+        let answer = self.inner.members.ask(repeat, self.inner.attempt, send).await.inspect_err(|error| {
             if *error == StoreError::Full {
                 self.inner.witness.set_full(true);
             }
@@ -188,7 +189,7 @@ impl Store for EtcdStore {
         let open = |client: Client, member: &Member| {
             watching::open(client, key.clone(), revision + 1, member.failures())
         };
-        let opened = self.inner.members.ask(Repeat::Always, ATTEMPT, open).await?;
+        let opened = self.inner.members.ask(Repeat::Always, self.inner.attempt, open).await?;
         let (prefix, witness) = (self.inner.prefix.clone(), self.inner.witness.clone());
         Ok(Box::new(EtcdWatch::new(opened, prefix, witness, revision)?))
     }
@@ -207,5 +208,9 @@ impl Store for EtcdStore {
 
     async fn revoke(&self, lease: i64) -> Result<(), StoreError> {
         self.inner.leases.revoke(lease).await
+    }
+
+    async fn versions(&self) -> Result<BTreeMap<String, String>, StoreError> {
+        self.inner.members.versions(self.inner.attempt).await
     }
 }

@@ -7,6 +7,7 @@
 mod dir;
 mod files;
 mod memory;
+mod scratch;
 mod siblings;
 
 use std::marker::PhantomData;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub use dir::{Disk, DiskWatch, Held, Refused, Stamp, StateDir};
 pub use memory::MemoryDisk;
+pub use scratch::{Scratch, peek};
 pub use siblings::Siblings;
 
 /// Changes with every change of the file's form that an older reader would misread.
@@ -137,7 +139,13 @@ struct FileHeader {
 }
 
 fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, serde_json::Error> {
-    let body = serde_json::to_vec(value)?;
+    encode_padded(value, 1)
+}
+
+/// The value is followed by spaces up to a multiple of `block` bytes.
+fn encode_padded<T: Serialize>(value: &T, block: usize) -> Result<Vec<u8>, serde_json::Error> {
+    let mut body = serde_json::to_vec(value)?;
+    body.resize(body.len().next_multiple_of(block), b' ');
     let mut bytes = serde_json::to_vec(&FileHeader { format: FORMAT, checksum: checksum(&body) })?;
     bytes.push(b'\n');
     bytes.extend(body);

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use evenkeel_api::record::Timestamp;
+use rustix::time::{ClockId, clock_gettime};
 use tokio::time::Instant;
 
 /// The wall clock: for people to read, never to decide by.
@@ -30,22 +31,39 @@ pub struct Env {
     wall: Box<dyn WallClock>,
     started: Instant,
     seed: Mutex<u64>,
+    /// Which boot the machine's own clock counts from; none: time since `started` stands in for it.
+    boot: Option<String>,
 }
 
 impl Env {
     /// Chance from `seed`, wall time from `wall`, monotonic time from now on.
     pub fn new(wall: impl WallClock + 'static, seed: u64) -> Self {
-        Self { wall: Box::new(wall), started: Instant::now(), seed: Mutex::new(seed) }
+        Self { wall: Box::new(wall), started: Instant::now(), seed: Mutex::new(seed), boot: None }
     }
 
     /// The machine's clock, and chance from its random device.
     ///
     /// # Errors
-    /// The random device cannot be read.
+    /// The random device or the boot's id cannot be read.
     pub fn system() -> std::io::Result<Self> {
         let mut seed = [0; 8];
         std::io::Read::read_exact(&mut std::fs::File::open("/dev/urandom")?, &mut seed)?;
-        Ok(Self::new(SystemClock, u64::from_le_bytes(seed)))
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned();
+        Ok(Self { boot: Some(boot), ..Self::new(SystemClock, u64::from_le_bytes(seed)) })
+    }
+
+    /// Time since the machine's boot, the same for all its processes. Goes on in suspend, unlike
+    /// [`Env::now`]: for what must have an end on this machine by a time that others count, too.
+    pub fn boot_time(&self) -> Duration {
+        match self.boot {
+            Some(_) => Duration::try_from(clock_gettime(ClockId::Boottime)).unwrap_or(Duration::MAX),
+            None => self.now(),
+        }
+    }
+
+    /// Which boot [`Env::boot_time`] counts from.
+    pub fn boot(&self) -> &str {
+        self.boot.as_deref().unwrap_or("a boot")
     }
 
     /// The time of day, for people to read.

@@ -3,6 +3,7 @@
 //!
 //! Keys are relative to the cluster's prefix ([`evenkeel_api::key`]). All reads are linearizable.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -386,6 +387,15 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// # Errors
     /// See [`StoreError`].
     async fn revoke(&self, lease: i64) -> Result<(), StoreError>;
+
+    /// The versions of the store's members, as far as they tell, by what they are reached by. Empty: a store
+    /// without versions.
+    ///
+    /// # Errors
+    /// No member tells.
+    async fn versions(&self) -> Result<BTreeMap<String, String>, StoreError> {
+        Ok(BTreeMap::new())
+    }
 }
 
 /// A lease.

@@ -25,6 +25,24 @@ fn what_was_saved_is_loaded_by_the_next_life() {
 }
 
 #[test]
+fn a_scratch_file_that_grows_and_shrinks_is_read_as_written_last() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = StateDir::from(dir.path());
+    let file = Scratch::<Value>::new(&at, Controller::Dns, "beat");
+    let read = || peek::<Value>(&at, Controller::Dns, "beat");
+    assert_eq!(read(), None);
+    let large: Value = (0..100).map(|n| (format!("key {n}"), n)).collect();
+    for written in [value(9), large, value(10)] {
+        file.write(&written).unwrap();
+        assert_eq!((read(), file.load()), (Some(written.clone()), Some(written)));
+    }
+    let path = dir.path().join("dns/beat.json");
+    let torn = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &torn[..torn.len() / 2]).unwrap();
+    assert_eq!(read(), None);
+}
+
+#[test]
 fn an_equal_value_is_not_written_again_not_even_by_the_next_life() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("dns/state.json");
