@@ -23,6 +23,15 @@ pub fn web(version: &str, deploy: &str) -> String {
     )
 }
 
+/// An exclusive database, without a volume: it may go to any host.
+pub fn exclusive_database() -> String {
+    format!(
+        "apiVersion: evenkeel/v1\nkind: Service\nspec:\n  image: {REGISTRY}/postgres:15\n  networks: [lan]\n  \
+         ports: [{{name: sql, target: 5432}}]\n  stop_grace_period: 5s\n  deploy: {{exclusive: true, stop_delay: 0s, \
+         disconnect: {{stop_on_client_after: 5s}}}}\n"
+    )
+}
+
 /// A service that does nothing, and ends at once when it is told to.
 pub fn idle(deploy: &str) -> String {
     format!(

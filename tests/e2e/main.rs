@@ -12,6 +12,7 @@ mod cli;
 mod controllers;
 mod documents;
 mod etcdctl;
+mod exclusive;
 mod images;
 mod placement;
 mod power;

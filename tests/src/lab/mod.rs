@@ -14,6 +14,7 @@ pub mod cluster;
 pub mod engine;
 pub mod load;
 pub mod raw;
+pub mod running;
 pub mod wait;
 
 pub use case::case;
