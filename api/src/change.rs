@@ -97,7 +97,7 @@ fn of_template(old: &Template, new: &Template, changed: &mut Vec<String>) {
             healthcheck, container_name, hostname, domainname, user, group_add, working_dir, read_only, privileged,
             cap_add, cap_drop, devices, gpus, security_opt, shm_size, init, tty, stdin_open, stop_signal,
             stop_grace_period, logging, dns, dns_search, dns_opt, extra_hosts, pid, ipc, userns_mode, cgroup,
-            runtime, oom_score_adj, oom_kill_disable, cpuset;
+            runtime, oom_score_adj, oom_kill_disable, cpuset, exclusive as "deploy.exclusive";
         maps: environment, labels, networks, sysctls, ulimits, storage_opt, annotations;
     );
 }

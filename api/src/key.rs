@@ -40,17 +40,20 @@ pub enum Controller {
     Instance,
     /// Names.
     Dns,
+    /// The end of exclusive copies whose host cannot prove that it lives.
+    Watchdog,
 }
 
 impl Controller {
     /// All of them, in the order in which they start.
-    pub const ALL: [Controller; 6] = [
+    pub const ALL: [Controller; 7] = [
         Controller::Host,
         Controller::Network,
         Controller::Service,
         Controller::Healthcheck,
         Controller::Instance,
         Controller::Dns,
+        Controller::Watchdog,
     ];
 
     /// Its name.
@@ -62,6 +65,7 @@ impl Controller {
             Controller::Healthcheck => "healthcheck",
             Controller::Instance => "instance",
             Controller::Dns => "dns",
+            Controller::Watchdog => "watchdog",
         }
     }
 }

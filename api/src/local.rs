@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::name::{InstanceId, NetworkName};
 use crate::network::Cidr;
+use crate::quantity::Span;
 use crate::record::{Desired, Health, Observed};
 use crate::service::Port;
 
@@ -41,6 +42,35 @@ pub struct LocalHealth {
 pub struct LocalNetworks {
     /// By network.
     pub networks: BTreeMap<NetworkName, LocalNetwork>,
+}
+
+/// `instance/guards.json`: the exclusive containers of this host. One stands here before it is started, and
+/// until it is removed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Guards {
+    /// By the engine's id of the container.
+    pub guards: BTreeMap<String, Guard>,
+}
+
+/// One container that the watchdog guards.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Guard {
+    /// Whose it is.
+    pub instance: InstanceId,
+    /// It ends this long after the last proof of life.
+    pub stop_after: Span,
+}
+
+/// `watchdog/beat.json`: that the watchdog runs, and what it could prove. Times are milliseconds of the
+/// machine's clock since its boot, time in suspend included.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Beat {
+    /// Which boot the clock counts from.
+    pub boot: String,
+    /// When this was written.
+    pub at: u64,
+    /// By guarded container: when its newest proof of life was asked for; 0: there was none yet.
+    pub proofs: BTreeMap<String, u64>,
 }
 
 /// One network of this host.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::meta::{Metadata, ObjectRef};
 use crate::name::{HostName, InstanceId, NetworkName, ObjectName, Slot, TemplateRef};
 use crate::network::Cidr;
-use crate::quantity::{Bytes, MilliCpus};
+use crate::quantity::{Bytes, MilliCpus, Span};
 use crate::service::{EndpointsPolicy, Protocol};
 
 /// Wall-clock time, in milliseconds since 1970.
@@ -175,6 +175,18 @@ pub struct Instance {
     pub desired: Desired,
     /// Why it is wanted, or why not any more.
     pub cause: String,
+    /// Of exclusive copies: what they are guarded by; never changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fence: Option<Fence>,
+}
+
+/// What an exclusive copy is guarded by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fence {
+    /// Higher than that of every copy of the slot before it: for storage that refuses lower ones.
+    pub token: u64,
+    /// The copy ends this long after its host's last proof of life.
+    pub stop_after: Span,
 }
 
 /// What an instance shall do. Goes forward only.
@@ -393,6 +405,10 @@ pub struct Facts {
     pub taken: BTreeMap<String, Cidr>,
     /// The version of the controllers.
     pub evenkeel: String,
+    /// Its watchdog runs, so that exclusive copies may be here. Also says that its controllers know what those
+    /// are: older ones would start them unguarded.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub watchdog: bool,
 }
 
 /// An address of a host.

@@ -184,6 +184,9 @@ pub struct Template {
     /// Annotations for the runtime.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
+    /// Never two copies of a slot. Of the template, as a copy is guarded from its making on or never.
+    #[serde(skip_serializing_if = "is_default")]
+    pub exclusive: bool,
 }
 
 /// Limits that the engine can change while a container runs.
@@ -647,6 +650,9 @@ pub struct Disconnect {
     /// From the last possible heartbeat to the replacement.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lost_after: Option<Span>,
+    /// An exclusive copy ends this long after its host's last proof of life; 5s when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stop_on_client_after: Option<Span>,
 }
 
 impl ServiceSpec {

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use evenkeel_etcd::{EtcdConfig, EtcdStore, EtcdTls};
@@ -130,8 +131,17 @@ fn run(cli: &Cli) -> Result<(), Failure> {
 
 /// A client of the store that the settings name.
 fn connect(settings: &config::Settings) -> Result<EtcdStore, Failure> {
+    EtcdStore::new(&etcd(settings)?).map_err(Failure::new)
+}
+
+/// The same, soon tired of a member that does not answer: for who has a deadline.
+fn connect_impatiently(settings: &config::Settings) -> Result<EtcdStore, Failure> {
+    let config = EtcdConfig { attempt: Duration::from_millis(500), ..etcd(settings)? };
+    EtcdStore::new(&config).map_err(Failure::new)
+}
+
+fn etcd(settings: &config::Settings) -> Result<EtcdConfig, Failure> {
     let resolved = settings.resolve()?;
     let tls = resolved.ca.map(|ca| EtcdTls { ca, identity: resolved.identity, domain: None });
-    let config = EtcdConfig { prefix: resolved.prefix, tls, ..EtcdConfig::new(resolved.endpoints) };
-    EtcdStore::new(&config).map_err(Failure::new)
+    Ok(EtcdConfig { prefix: resolved.prefix, tls, ..EtcdConfig::new(resolved.endpoints) })
 }

@@ -11,7 +11,7 @@ use evenkeel_api::name::HostName;
 use evenkeel_engine::{Deadlines, Docker, Engine};
 use evenkeel_fabric::LinuxFabric;
 use evenkeel_manager::host::machine::Linux;
-use evenkeel_manager::{dns, healthcheck, host, instance, network, service};
+use evenkeel_manager::{dns, healthcheck, host, instance, network, service, watchdog};
 use evenkeel_names::handover::Sockets;
 use evenkeel_runtime::disk::StateDir;
 use evenkeel_runtime::env::Env;
@@ -140,7 +140,14 @@ fn spawn(
             tasks.spawn(async { Ok(network::run(deps).await?) });
         }
         Name::Service => {
-            let deps = service::ServiceDeps { store, env, host, state_dir, leads };
+            let deps = service::ServiceDeps {
+                store,
+                env,
+                host,
+                state_dir,
+                leads,
+                exclusive_any_etcd: args.exclusive_any_etcd,
+            };
             tasks.spawn(async { Ok(service::run(deps).await?) });
         }
         Name::Healthcheck => {
@@ -172,6 +179,18 @@ fn spawn(
                 listen: Vec::new(),
             };
             tasks.spawn(async { Ok(dns::run(deps).await?) });
+        }
+        Name::Watchdog => {
+            let deps = watchdog::WatchdogDeps {
+                store: Arc::new(
+                    crate::connect_impatiently(edges.settings).map_err(|failure| failure.message)?,
+                ),
+                env,
+                host,
+                state_dir,
+                cgroups: Arc::new(watchdog::LinuxCgroups::new(&args.cgroup)),
+            };
+            tasks.spawn(async { Ok(watchdog::run(deps).await?) });
         }
     }
     Ok(())

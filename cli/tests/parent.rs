@@ -36,7 +36,7 @@ fn main() -> ExitCode {
         Some("as-parent") => {
             // As PID 1 has it: orphans become its children.
             nix::sys::prctl::set_child_subreaper(true).unwrap();
-            parent::run(&["dns".into()])
+            parent::run(["--worker"].into_iter(), &["dns".into()])
         }
         _ => {
             no_query_is_lost();

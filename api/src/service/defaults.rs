@@ -13,6 +13,8 @@ pub const MONITOR: Span = Span::seconds(5);
 pub const PROGRESS_DEADLINE: Span = Span::seconds(600);
 /// From a host's last possible heartbeat to the replacement of its copies.
 pub const LOST_AFTER: Span = Span::seconds(4);
+/// From the last proof of life of its host to the end of an exclusive copy.
+pub const STOP_ON_CLIENT_AFTER: Span = Span::seconds(5);
 /// Copies that are exchanged at once.
 pub const PARALLELISM: u32 = 1;
 /// What `stop_delay` adds to the longest time that a name may be cached.
@@ -57,6 +59,11 @@ impl ServiceSpec {
     /// From a host's last possible heartbeat to replacement.
     pub fn lost_after(&self) -> Span {
         self.deploy.disconnect.lost_after.unwrap_or(LOST_AFTER)
+    }
+
+    /// From the last proof of life of its host to the end of an exclusive copy.
+    pub fn stop_on_client_after(&self) -> Span {
+        self.deploy.disconnect.stop_on_client_after.unwrap_or(STOP_ON_CLIENT_AFTER)
     }
 
     /// Between leaving the names and SIGTERM, where names may be cached for `ttl`.

@@ -13,6 +13,7 @@ use super::raw::forms::{OneOrMany, Pairs, PairsOf, Scalar, Words};
 use super::raw::{self, named, small};
 
 mod distinct;
+mod exclusive;
 mod text;
 mod twins;
 
@@ -20,12 +21,15 @@ type Result<T> = std::result::Result<T, Fault>;
 
 /// Brings a Service to its canonical form.
 pub(crate) fn service(mut raw: raw::Service, notes: &mut Vec<Note>) -> Result<ServiceSpec> {
+    // Before `deploy` is taken apart; `false` is what everything else is.
+    let exclusive = raw.deploy.as_ref().and_then(|deploy| deploy.exclusive).unwrap_or(false);
     let (limits, deploy) = twins::resolve(&mut raw)?;
     let depends_on = raw.depends_on.take().map(|named::DependsOn(services)| services).unwrap_or_default();
     let endpoints_policy = raw.endpoints_policy;
-    let template = template(raw, notes)?;
+    let template = Template { exclusive, ..template(raw, notes)? };
     let spec = ServiceSpec { template, limits, deploy, depends_on, endpoints_policy };
     together(&spec)?;
+    exclusive::check(&spec)?;
     advise(&spec, notes);
     Ok(spec)
 }
@@ -93,6 +97,7 @@ fn template(raw: raw::Service, notes: &mut Vec<Note>) -> Result<Template> {
         oom_kill_disable: raw.oom_kill_disable,
         cpuset: raw.cpuset.map(text::cpuset).transpose()?,
         annotations: pairs(raw.annotations),
+        exclusive: false,
     })
 }
 

@@ -14,12 +14,15 @@ use crate::{parent, worker};
 /// Which controllers, and where they find what they need.
 #[derive(Debug, Clone, Args)]
 pub struct Controller {
-    /// host, network, service, healthcheck, instance, dns, or all
+    /// host, network, service, healthcheck, instance, dns, watchdog, or all
     #[arg(required = true, value_name = "NAME", value_parser = names)]
     names: Vec<Names>,
     /// This process is the worker of a parent that holds its sockets
     #[arg(long, hide = true)]
     worker: bool,
+    /// The same, and of the wanted controllers it runs the watchdog alone
+    #[arg(long, hide = true)]
+    watchdog: bool,
     /// This host's name in the cluster [default: the machine's short host name]
     #[arg(long, env = "EVENKEEL_HOST", value_name = "NAME")]
     pub host: Option<HostName>,
@@ -40,6 +43,9 @@ pub struct Controller {
         default_value = "/proc/sys/kernel/random/boot_id"
     )]
     pub boot_id_file: PathBuf,
+    /// The host's cgroups, by which the watchdog ends exclusive copies
+    #[arg(long, env = "EVENKEEL_CGROUP", value_name = "DIR", default_value = "/sys/fs/cgroup")]
+    pub cgroup: PathBuf,
     /// What this host allows; absent: nothing beyond the harmless
     #[arg(long, env = "EVENKEEL_POLICY", value_name = "FILE", default_value = "/etc/evenkeel/policy.yaml")]
     pub policy: PathBuf,
@@ -58,6 +64,11 @@ pub struct Controller {
     #[arg(long, env = "EVENKEEL_LEAD", value_name = "BOOL", default_value_t = false, num_args = 0..=1,
           default_missing_value = "true", action = clap::ArgAction::Set)]
     pub lead: bool,
+    /// Exclusive services also on an etcd whose reads may be stale (3.4.20 to 3.4.41): after a pause of one of
+    /// its members there may be two copies
+    #[arg(long, env = "EVENKEEL_EXCLUSIVE_ANY_ETCD", value_name = "BOOL", default_value_t = false, num_args = 0..=1,
+          default_missing_value = "true", action = clap::ArgAction::Set)]
+    pub exclusive_any_etcd: bool,
     /// What is logged: error, warn, info, debug, or a filter like evenkeel_manager=debug
     #[arg(long, env = "EVENKEEL_LOG", value_name = "LEVEL", default_value = "info")]
     pub log: String,
@@ -72,14 +83,19 @@ fn names(text: &str) -> Result<Names, String> {
 }
 
 impl Controller {
-    /// The controllers that are wanted, in the order in which they start.
+    /// The controllers that this worker runs, in the order in which they start. The watchdog has a process of
+    /// its own: it must not hang with the others.
     pub fn controllers(&self) -> Vec<Name> {
-        Name::ALL.into_iter().filter(|name| self.names.iter().any(|names| names.0.contains(name))).collect()
+        self.wanted().filter(|name| (*name == Name::Watchdog) == self.watchdog).collect()
+    }
+
+    fn wanted(&self) -> impl Iterator<Item = Name> {
+        Name::ALL.into_iter().filter(|name| self.names.iter().any(|names| names.0.contains(name)))
     }
 
     /// Runs them, as parent or as worker, until the process is told to end.
     pub fn run(&self, settings: &Settings) -> ExitCode {
-        if self.worker {
+        if self.worker || self.watchdog {
             return worker::run(self, settings);
         }
         // All that this process was given, but for the word `controller`, which the parent says itself.
@@ -88,6 +104,8 @@ impl Controller {
             .skip(1)
             .filter(|arg| said || arg != "controller" || std::mem::replace(&mut said, true))
             .collect();
-        parent::run(&args)
+        let others = self.wanted().any(|name| name != Name::Watchdog).then_some("--worker");
+        let watchdog = self.wanted().any(|name| name == Name::Watchdog).then_some("--watchdog");
+        parent::run(others.into_iter().chain(watchdog), &args)
     }
 }

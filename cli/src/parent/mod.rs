@@ -1,6 +1,7 @@
 //! The parent of a controllers' process: PID 1 of its container. It is small enough never to need a
 //! restart, and so holds what must outlive one: the name server's sockets. It runs the controllers as its
-//! worker, starts them again whenever they end, and passes signals on.
+//! worker and the watchdog as another, which a hung worker must not take along, starts them again whenever
+//! they end, and passes signals on.
 //!
 //! One thread, no runtime: the worker's threads and memory come and go with the worker.
 
@@ -27,21 +28,24 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Runs `evenkeel controller --worker ARGS…` for as long as this process lives. Returns when it was asked
-/// to end by SIGTERM or SIGINT and the worker has ended, with the worker's own exit code.
+/// Runs `evenkeel controller FLAG ARGS…` for each of the flags, for as long as this process lives. Returns
+/// when it was asked to end by SIGTERM or SIGINT and all workers have ended, with the first one's exit code.
 ///
 /// Must be called from the main thread before any other is made: signals are taken from all of them.
-pub fn run(args: &[OsString]) -> ExitCode {
+pub fn run(flags: impl Iterator<Item = &'static str>, args: &[OsString]) -> ExitCode {
     let program = match std::env::current_exe() {
         Ok(program) => program,
         Err(error) => return fail("cannot tell what this program is", &error),
     };
-    let worker = || {
-        let mut command = Command::new(&program);
-        command.arg("controller").arg("--worker").args(args);
-        command
+    let command = |flag: &'static str| {
+        let program = &program;
+        move || {
+            let mut command = Command::new(program);
+            command.arg("controller").arg(flag).args(args);
+            command
+        }
     };
-    match supervise(worker) {
+    match supervise(flags.map(command)) {
         Ok(code) => ExitCode::from(code),
         Err(error) => fail("the controllers' parent process", &error),
     }
@@ -67,7 +71,7 @@ fn fail(what: &str, error: &dyn std::error::Error) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// The worker that runs now.
+/// A worker that runs now.
 struct Worker {
     pid: Pid,
     /// The parent's end of the line to it; none once the worker has closed its own.
@@ -75,20 +79,27 @@ struct Worker {
     started: Duration,
 }
 
-/// All that the parent is.
-struct Parent<F> {
+/// One of the processes that shall run.
+struct Place<F> {
     command: F,
-    holder: Holder,
     worker: Option<Worker>,
-    /// Asked to end.
-    ending: bool,
     /// Workers in a row that died young.
     young: u32,
     /// When to start the next worker.
     due: Duration,
+    /// How the last one ended.
+    code: Option<u8>,
 }
 
-fn supervise(command: impl FnMut() -> Command) -> std::io::Result<u8> {
+/// All that the parent is.
+struct Parent<F> {
+    places: Vec<Place<F>>,
+    holder: Holder,
+    /// Asked to end.
+    ending: bool,
+}
+
+fn supervise<F: FnMut() -> Command>(commands: impl Iterator<Item = F>) -> std::io::Result<u8> {
     let mut wanted = SigSet::empty();
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGCHLD] {
         wanted.add(signal);
@@ -96,11 +107,11 @@ fn supervise(command: impl FnMut() -> Command) -> std::io::Result<u8> {
     // Blocked, so that they come by the descriptor; the worker unblocks them for itself.
     wanted.thread_block()?;
     let signals = SignalFd::with_flags(&wanted, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
-    let mut parent =
-        Parent { command, holder: Holder::new(), worker: None, ending: false, young: 0, due: Duration::ZERO };
+    let place = |command| Place { command, worker: None, young: 0, due: Duration::ZERO, code: None };
+    let mut parent = Parent { places: commands.map(place).collect(), holder: Holder::new(), ending: false };
     loop {
-        if parent.worker.is_none() && parent.due <= now() {
-            parent.start();
+        if !parent.ending {
+            parent.places.iter_mut().filter(|place| place.is_due()).for_each(Place::start);
         }
         parent.wait(&signals)?;
         while let Some(signal) = signals.read_signal()? {
@@ -109,14 +120,18 @@ fn supervise(command: impl FnMut() -> Command) -> std::io::Result<u8> {
             }
         }
         // Whatever the signals said: several ends may have come as one.
-        let ended = parent.reap();
-        if parent.ending && parent.worker.is_none() {
-            return Ok(ended.unwrap_or(0));
+        parent.reap();
+        if parent.ending && parent.places.iter().all(|place| place.worker.is_none()) {
+            return Ok(parent.places.first().and_then(|place| place.code).unwrap_or(0));
         }
     }
 }
 
-impl<F: FnMut() -> Command> Parent<F> {
+impl<F: FnMut() -> Command> Place<F> {
+    fn is_due(&self) -> bool {
+        self.worker.is_none() && self.due <= now()
+    }
+
     fn start(&mut self) {
         let made = Holder::line().and_then(|(line, its)| {
             let mut command = (self.command)();
@@ -138,59 +153,70 @@ impl<F: FnMut() -> Command> Parent<F> {
         }
     }
 
-    /// Until there is something to do; answers the worker.
+    fn back_off(&mut self) {
+        self.due = now() + pause_after(self.young);
+        self.young = self.young.saturating_add(1);
+    }
+}
+
+impl<F: FnMut() -> Command> Parent<F> {
+    /// Until there is something to do; answers the workers.
     fn wait(&mut self, signals: &SignalFd) -> std::io::Result<()> {
-        let line = self.worker.as_ref().and_then(|worker| worker.line.as_ref());
-        let mut places = vec![PollFd::new(signals, PollFlags::IN)];
-        places.extend(line.map(|line| PollFd::new(line, PollFlags::IN)));
-        let until = self.worker.is_none().then(|| self.due.saturating_sub(now()));
+        let lines: Vec<(usize, &OwnedFd)> = self
+            .places
+            .iter()
+            .enumerate()
+            .filter_map(|(at, place)| Some((at, place.worker.as_ref()?.line.as_ref()?)))
+            .collect();
+        let mut polled = vec![PollFd::new(signals, PollFlags::IN)];
+        polled.extend(lines.iter().map(|(_, line)| PollFd::new(*line, PollFlags::IN)));
+        let idle = self.places.iter().filter(|place| place.worker.is_none());
+        let until = idle.map(|place| place.due.saturating_sub(now())).min();
         let until = until.and_then(|pause| Timespec::try_from(pause).ok());
-        match poll(&mut places, until.as_ref()) {
+        match poll(&mut polled, until.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
-        let spoken = places.get(1).is_some_and(|place| !place.revents().is_empty());
-        if let (true, Some(worker)) = (spoken, self.worker.as_mut())
-            && let Some(line) = &worker.line
-            && !self.holder.serve(line.as_fd())
-        {
-            worker.line = None;
+        let spoken = polled.iter().skip(1).zip(&lines).filter(|(one, _)| !one.revents().is_empty());
+        let spoken: Vec<usize> = spoken.map(|(_, (at, _))| *at).collect();
+        for at in spoken {
+            let worker = self.places.get_mut(at).and_then(|place| place.worker.as_mut());
+            if let Some(worker) = worker
+                && let Some(line) = &worker.line
+                && !self.holder.serve(line.as_fd())
+            {
+                worker.line = None;
+            }
         }
         Ok(())
     }
 
-    /// Passes the wish to end on. The sockets are held until the worker has ended.
+    /// Passes the wish to end on. The sockets are held until the workers have ended.
     fn end(&mut self) {
         self.ending = true;
-        if let Some(worker) = &self.worker {
+        for worker in self.places.iter().filter_map(|place| place.worker.as_ref()) {
             let _ = kill_process(worker.pid, rustix::process::Signal::TERM);
         }
     }
 
-    /// Takes note of all processes that ended, also of orphans, which PID 1 inherits. The worker's exit
-    /// code, if it is among them.
-    fn reap(&mut self) -> Option<u8> {
-        let mut code = None;
+    /// Takes note of all processes that ended, also of orphans, which PID 1 inherits.
+    fn reap(&mut self) {
         while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
-            let Some(worker) = self.worker.take_if(|worker| worker.pid == pid) else { continue };
-            code = Some(exit_code(status));
-            if self.ending {
-                continue;
-            }
-            eprintln!("evenkeel: the controllers ended ({}); starting them again", describe(status));
-            if now().saturating_sub(worker.started) < SHORT_LIFE {
-                self.back_off();
-            } else {
-                self.young = 0;
-                self.due = Duration::ZERO;
+            for place in &mut self.places {
+                let Some(worker) = place.worker.take_if(|worker| worker.pid == pid) else { continue };
+                place.code = Some(exit_code(status));
+                if self.ending {
+                    continue;
+                }
+                eprintln!("evenkeel: the controllers ended ({}); starting them again", describe(status));
+                if now().saturating_sub(worker.started) < SHORT_LIFE {
+                    place.back_off();
+                } else {
+                    place.young = 0;
+                    place.due = Duration::ZERO;
+                }
             }
         }
-        code
-    }
-
-    fn back_off(&mut self) {
-        self.due = now() + pause_after(self.young);
-        self.young = self.young.saturating_add(1);
     }
 }
 

@@ -7,3 +7,4 @@ pub mod host;
 pub mod instance;
 pub mod network;
 pub mod service;
+pub mod watchdog;

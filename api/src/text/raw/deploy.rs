@@ -34,6 +34,9 @@ pub(crate) struct Deploy {
     pub stop_delay: Option<Span>,
     /// What happens when a host is lost.
     pub disconnect: Option<Disconnect>,
+    /// Never two copies of a slot: a copy whose host cannot prove that it lives is ended, and is replaced
+    /// only when it has surely ended.
+    pub exclusive: Option<bool>,
 }
 
 /// What a name gives.

@@ -227,7 +227,7 @@ pub(super) fn look(here: &mut Here, siblings: &Siblings, controller: Controller)
         Controller::Instance => keep(&mut here.instances, siblings.read::<LocalInstances>(controller)),
         Controller::Healthcheck => keep(&mut here.health, siblings.read::<LocalHealth>(controller)),
         Controller::Network => keep(&mut here.networks, siblings.read::<LocalNetworks>(controller)),
-        Controller::Host | Controller::Service | Controller::Dns => {}
+        Controller::Host | Controller::Service | Controller::Dns | Controller::Watchdog => {}
     }
 }
 

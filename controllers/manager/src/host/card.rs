@@ -3,14 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use evenkeel_api::key::Key;
+use evenkeel_api::key::{Controller, Key};
+use evenkeel_api::local::Beat;
 use evenkeel_api::record::{Cluster, Facts};
 use evenkeel_engine::EngineError;
 use evenkeel_plan::host::document::document;
 use evenkeel_plan::host::facts::{self, facts};
 use evenkeel_plan::host::join::{Action, Stored, plan};
+use evenkeel_plan::watchdog::runs;
 use evenkeel_runtime::backoff::Backoff;
-use evenkeel_runtime::disk::Siblings;
+use evenkeel_runtime::disk::{Siblings, peek};
 use evenkeel_runtime::mirror::Mirror;
 use evenkeel_runtime::store::TxnBuilder;
 use evenkeel_runtime::writer::{Outcome, WriteError, Writer};
@@ -117,7 +119,13 @@ impl Card {
         let uid = stored.cluster.as_ref().map_or("", |cluster| cluster.uid.as_str());
         let machine = self.deps.machine.observe().await.map_err(PassError::Machine)?;
         let engine = self.engine(uid).await.map_err(PassError::Engine)?;
-        Ok(facts(self.deps.settings.address, &machine, &engine, &self.deps.settings.version))
+        let (address, version) = (self.deps.settings.address, &self.deps.settings.version);
+        Ok(facts(address, &machine, &engine, version, self.has_watchdog()))
+    }
+
+    fn has_watchdog(&self) -> bool {
+        let beat = peek::<Beat>(&self.deps.state_dir, Controller::Watchdog, "beat");
+        runs(beat.as_ref(), self.deps.env.boot(), self.deps.env.boot_time())
     }
 
     /// What the engine says; `uid` is empty while there is no cluster, and then nothing is ours.

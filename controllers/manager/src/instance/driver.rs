@@ -21,6 +21,7 @@ use tokio::task::JoinSet;
 use super::exec::Running;
 use super::execute::{Executor, Message};
 use super::files::{self, ResolverFiles};
+use super::guards::Warden;
 use super::pulls::Pulls;
 use super::report::Reports;
 use super::slot::Slot;
@@ -46,6 +47,7 @@ pub(super) struct Driver {
     executor: Executor,
     reports: Arc<Reports>,
     resolvers: ResolverFiles,
+    warden: Warden,
     policy: HostPolicy,
     book: Book,
     slots: BTreeMap<InstanceId, Slot>,
@@ -80,6 +82,7 @@ impl Driver {
         let writer =
             Writer::new(deps.store.clone(), deps.env.clone(), deps.host.clone(), Controller::Instance)
                 .remember(file.beside("writer"));
+        let warden = Warden::new(file.beside("guards"), deps.env.clone(), &deps.state_dir);
         let world = World::new(deps.store.clone(), &deps.host, &deps.state_dir, saved.clone());
         let reports = Reports::new(&deps.host, saved.clone());
         let (tell, heard) = mpsc::unbounded_channel();
@@ -105,6 +108,7 @@ impl Driver {
             generations,
             executor: Executor { engine, writer, host, turns: Turns::new(AT_ONCE) },
             resolvers: ResolverFiles::new(&deps.state_dir),
+            warden,
             policy: files::policy(&deps.policy),
             book: saved.book,
             slots: BTreeMap::new(),
@@ -304,6 +308,7 @@ impl Driver {
             saved.instances.insert(id, saved_instance);
         }
         self.world.keep_templates(&used);
+        self.warden.keep(self.slots.values().filter_map(|slot| slot.container.as_ref()));
         *self.running.lock().unwrap_or_else(PoisonError::into_inner) = running;
         self.reports.save(saved);
     }

@@ -60,9 +60,17 @@ pub(super) struct Confirm {
 }
 
 impl Executor {
-    /// Looks at a container.
-    pub(super) async fn look(&self, id: &InstanceId, uid: &str) -> Outcome {
-        match self.engine.inspect(&id.to_string()).await {
+    /// Looks at a container: at the one that is known, as a person may have renamed it, else by its name.
+    pub(super) async fn look(&self, id: &InstanceId, uid: &str, known: Option<String>) -> Outcome {
+        let by_id = match known {
+            Some(known) => self.engine.inspect(&known).await,
+            None => Ok(None),
+        };
+        let found = match by_id {
+            Ok(None) => self.engine.inspect(&id.to_string()).await,
+            found => found,
+        };
+        match found {
             // What has our name without our label is not ours.
             Ok(found) => saw(found.filter(|one| is_ours(one, uid, id))),
             Err(error) => Outcome::Failed(error),

@@ -38,6 +38,15 @@ pub(super) fn credentials(path: &Path, image: &str) -> Option<RegistryAuth> {
     })
 }
 
+/// Writes a file that is mounted into a container, in place: a file put over it would not be seen there. Not
+/// at all where it says the same.
+pub(super) fn write_in_place(dir: &StateDir, file: &Path, text: &str) -> std::io::Result<()> {
+    if dir.disk().read(file).is_ok_and(|had| had.is_some_and(|had| had == text.as_bytes())) {
+        return Ok(());
+    }
+    dir.disk().overwrite(file, text.as_bytes())
+}
+
 /// Resolver files of this host's instances.
 pub(super) struct ResolverFiles(StateDir);
 
@@ -51,14 +60,9 @@ impl ResolverFiles {
         self.0.path().join(file(id))
     }
 
-    /// Writes an instance's file, in place: a file put over it would not be seen in the container. Not at
-    /// all where it says the same.
+    /// Writes an instance's file.
     pub(super) fn write(&self, id: &InstanceId, text: &str) -> std::io::Result<()> {
-        let file = file(id);
-        if self.0.disk().read(&file).is_ok_and(|had| had.is_some_and(|had| had == text.as_bytes())) {
-            return Ok(());
-        }
-        self.0.disk().overwrite(&file, text.as_bytes())
+        write_in_place(&self.0, &file(id), text)
     }
 
     pub(super) fn remove(&self, id: &InstanceId) {

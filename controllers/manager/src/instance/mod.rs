@@ -13,6 +13,7 @@ mod events;
 mod exec;
 mod execute;
 mod files;
+mod guards;
 mod pulls;
 mod report;
 mod slot;

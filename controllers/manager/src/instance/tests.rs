@@ -147,6 +147,7 @@ impl World {
             slot: id.slot.clone(),
             desired,
             cause: "test".into(),
+            fence: None,
         };
         self.put(&Key::Instance(host(), id.clone()), &record).await;
     }
@@ -539,6 +540,7 @@ async fn pull_policies() {
         slot: other.slot.clone(),
         desired: Desired::Run,
         cause: String::new(),
+        fence: None,
     };
     world.put(&Key::Instance(host(), other.clone()), &record).await;
     world.until_running(&other).await;

@@ -7,6 +7,7 @@ mod execute;
 mod reign;
 #[cfg(test)]
 mod tests;
+mod versions;
 
 use std::sync::Arc;
 
@@ -34,6 +35,8 @@ pub struct ServiceDeps {
     pub state_dir: StateDir,
     /// Whether this host may lead.
     pub leads: bool,
+    /// Exclusive services also on an etcd whose reads may be stale.
+    pub exclusive_any_etcd: bool,
 }
 
 /// Why the service controller cannot run.
@@ -76,17 +79,24 @@ pub async fn run(deps: ServiceDeps) -> Result<(), ServiceError> {
     // A standby watches too: when its turn comes, it knows the cluster already.
     let mirror = Mirror::start(store.clone(), cache::prefixes());
     let archive = Arc::new(file.beside("archive"));
-    let archive = archive::run(store, deps.host, writer.clone(), mirror.clone(), archive);
+    let fitness = || versions::Fitness::start(deps.store.clone(), deps.exclusive_any_etcd);
+    let archive = archive::run(store, deps.host.clone(), writer.clone(), mirror.clone(), archive);
     tokio::select! { biased;
         // Neither ever ends.
         () = archive => {}
-        () = lead(&env, &writer, &mirror, &leadership) => {}
+        () = lead(&env, &writer, &mirror, &leadership, fitness) => {}
     }
     Ok(())
 }
 
 /// Reign whenever we lead. Runs for ever.
-async fn lead(env: &Arc<Env>, writer: &Writer, mirror: &Mirror, leadership: &Leadership) {
+async fn lead(
+    env: &Arc<Env>,
+    writer: &Writer,
+    mirror: &Mirror,
+    leadership: &Leadership,
+    fitness: impl Fn() -> versions::Fitness,
+) {
     let mut changes = leadership.subscribe();
     loop {
         let Some(lead) = leadership.current() else {
@@ -96,7 +106,7 @@ async fn lead(env: &Arc<Env>, writer: &Writer, mirror: &Mirror, leadership: &Lea
             continue;
         };
         tracing::info!(revision = lead.mod_revision, "leading");
-        let reign = reign::Reign::new(env.clone(), writer.clone(), mirror.clone(), lead);
+        let reign = reign::Reign::new(env.clone(), writer.clone(), mirror.clone(), lead, fitness());
         tokio::select! { biased;
             _ = changes.changed() => tracing::info!("not leading any more"),
             () = reign.run() => {}

@@ -15,6 +15,7 @@ use evenkeel_runtime::writer::{Outcome, Trust, WriteError, Writer};
 
 use super::cache::{Cache, Touched, with_copies_on};
 use super::execute;
+use super::versions::Fitness;
 
 /// Changes that come within this time of the first are planned together, unless a person waits.
 const GATHER: Duration = Duration::from_millis(4);
@@ -37,6 +38,7 @@ pub(super) struct Reign {
     writer: Writer,
     mirror: Mirror,
     lead: Lead,
+    fitness: Fitness,
     cache: Cache,
     memory: Memory,
     ledger: Ledger,
@@ -67,13 +69,14 @@ enum Pass {
 }
 
 impl Reign {
-    pub fn new(env: Arc<Env>, writer: Writer, mirror: Mirror, lead: Lead) -> Self {
+    pub fn new(env: Arc<Env>, writer: Writer, mirror: Mirror, lead: Lead, fitness: Fitness) -> Self {
         let resync = env.now() + RESYNC;
         Self {
             env,
             writer,
             mirror,
             lead,
+            fitness,
             cache: Cache::default(),
             memory: Memory::new(),
             ledger: Ledger::new(),
@@ -108,6 +111,7 @@ impl Reign {
             tokio::select! { biased;
                 _ = generations.changed() => return,
                 keys = changed.next() => self.gather(keys, &mut changed).await,
+                () = self.fitness.changed() => self.all(),
                 () = tokio::time::sleep(pause) => {}
             }
         }
@@ -235,6 +239,7 @@ impl Reign {
     fn observe(&mut self) {
         let now = self.env.now();
         self.cache.world.wall = self.env.wall();
+        self.cache.world.no_exclusive = self.fitness.no_exclusive();
         let before = self.memory.held();
         self.memory.observe(&self.cache.world, now, true);
         if self.memory.held() != before {

@@ -93,6 +93,7 @@ impl Lab {
             host: host.parse().unwrap(),
             state_dir: dir.path().into(),
             leads: true,
+            exclusive_any_etcd: false,
         };
         self.dirs.push(dir);
         self.controllers.push(tokio::spawn(async move { run(deps).await.unwrap() }));

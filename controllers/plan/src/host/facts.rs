@@ -71,8 +71,9 @@ pub struct EngineNetwork {
     pub ours: bool,
 }
 
-/// A host's facts; `lan` is the address by which its peers reach it, `evenkeel` our version.
-pub fn facts(lan: Ipv4Addr, machine: &Machine, engine: &Engine, evenkeel: &str) -> Facts {
+/// A host's facts; `lan` is the address by which its peers reach it, `evenkeel` our version, `watchdog` whether
+/// it runs.
+pub fn facts(lan: Ipv4Addr, machine: &Machine, engine: &Engine, evenkeel: &str, watchdog: bool) -> Facts {
     Facts {
         cpus: engine.cpus,
         memory: engine.memory,
@@ -83,6 +84,7 @@ pub fn facts(lan: Ipv4Addr, machine: &Machine, engine: &Engine, evenkeel: &str) 
         volumes: engine.volumes.clone(),
         taken: taken(machine, engine),
         evenkeel: evenkeel.to_owned(),
+        watchdog,
     }
 }
 
@@ -199,7 +201,7 @@ mod tests {
             ],
             ..Engine::default()
         };
-        let facts = facts("10.0.0.11".parse().unwrap(), &machine, &engine, "0.1.0");
+        let facts = facts("10.0.0.11".parse().unwrap(), &machine, &engine, "0.1.0", true);
         let addresses: Vec<String> =
             facts.addresses.iter().map(|a| format!("{}/{}", a.address, a.prefix)).collect();
         assert_eq!(addresses, ["10.0.0.11/24", "10.9.0.1/24"]);
@@ -219,7 +221,7 @@ mod tests {
     #[test]
     fn an_address_that_no_device_has_is_still_the_first() {
         let lan = "203.0.113.9".parse().unwrap();
-        let facts = facts(lan, &Machine::default(), &Engine::default(), "0.1.0");
+        let facts = facts(lan, &Machine::default(), &Engine::default(), "0.1.0", false);
         assert_eq!(facts.addresses, [Address { address: lan, prefix: 32 }]);
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
+use evenkeel_api::local::Guard;
 use evenkeel_api::name::{InstanceId, TemplateRef};
 use evenkeel_api::quantity::Span;
 use evenkeel_api::record::{HostPort, Timestamp, Verdict};
@@ -21,6 +22,8 @@ pub mod label {
     pub const INSTANCE: &str = "evenkeel.instance";
     /// The template, `namespace/name@revision`.
     pub const TEMPLATE: &str = "evenkeel.template";
+    /// On exclusive copies: how long after the last proof of life they end.
+    pub const EXCLUSIVE: &str = "evenkeel.exclusive";
     /// On volumes: the name in its namespace.
     pub const VOLUME: &str = "evenkeel.volume";
 }
@@ -60,6 +63,13 @@ impl Container {
     /// The instance that its labels name, if they do.
     pub fn instance(&self) -> Option<InstanceId> {
         self.labels.get(label::INSTANCE)?.parse().ok()
+    }
+
+    /// How the watchdog guards it, if it is an exclusive copy's. Its label says so, not its record: what was
+    /// made so stays guarded until it is gone, whatever becomes of the record.
+    pub fn guard(&self) -> Option<Guard> {
+        let stop_after = self.labels.get(label::EXCLUSIVE)?.parse().ok()?;
+        Some(Guard { instance: self.instance()?, stop_after })
     }
 
     /// The template that its labels name, if they do.

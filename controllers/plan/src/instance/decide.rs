@@ -48,6 +48,10 @@ pub struct View<'a> {
     pub policy: &'a HostPolicy,
     /// The resolver file of this instance, on the host.
     pub resolv: &'a str,
+    /// The file on the host that tells an exclusive instance its token.
+    pub fence: &'a str,
+    /// Why its container may not be started: of an exclusive one that is for the watchdog to say.
+    pub uncovered: Option<&'a str>,
     /// Whether the store's word is believed, so that something may be stopped or removed for it.
     pub may_destroy: bool,
     /// Monotonic time.
@@ -130,6 +134,8 @@ fn failed(why: impl Into<String>) -> Decision {
 
 /// How long a container that the engine is at work on is left alone.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// How soon the watchdog is asked again.
+const COVER_AGAIN: Duration = Duration::from_millis(50);
 
 /// The next step for one instance.
 pub fn decide(view: &View<'_>) -> Decision {
@@ -206,7 +212,10 @@ fn restart(view: &View<'_>, code: i64, oom: bool) -> Decision {
         None => InstanceState::Exited { code, oom },
     };
     match view.memory.runs.verdict(&policy, code, view.now) {
-        Verdict::StartAt(at) if at <= view.now => Decision::of(exited).with(Action::Start),
+        Verdict::StartAt(at) if at <= view.now => match view.uncovered {
+            None => Decision::of(exited).with(Action::Start),
+            Some(why) => waiting(why).until(view.now + COVER_AGAIN),
+        },
         Verdict::StartAt(at) => Decision::of(exited).until(at),
         Verdict::Rest => Decision::of(exited),
         Verdict::UsedUp(why) => failed(why),
@@ -217,10 +226,11 @@ fn first_start(view: &View<'_>) -> Decision {
     if view.memory.address_taken {
         return another_address(view);
     }
-    match &view.memory.trouble {
-        Some(trouble) if view.now < trouble.until => failed(&trouble.why).until(trouble.until),
-        Some(trouble) => failed(&trouble.why).with(Action::Start),
-        None => Decision::of(InstanceState::Created).with(Action::Start),
+    match (&view.memory.trouble, view.uncovered) {
+        (Some(trouble), _) if view.now < trouble.until => failed(&trouble.why).until(trouble.until),
+        (_, Some(why)) => waiting(why).until(view.now + COVER_AGAIN),
+        (Some(trouble), None) => failed(&trouble.why).with(Action::Start),
+        (None, None) => Decision::of(InstanceState::Created).with(Action::Start),
     }
 }
 
@@ -317,6 +327,7 @@ fn make(view: &View<'_>) -> Decision {
         networks: view.networks,
         own: view.own,
         resolv: view.resolv,
+        fence: record.fence.map(|fence| (fence, view.fence)),
     });
     match built {
         Ok(spec) => {

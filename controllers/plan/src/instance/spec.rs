@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use evenkeel_api::local::LocalNetwork;
 use evenkeel_api::name::{HostName, InstanceId, Namespace, NetworkName, ObjectName, TemplateRef};
-use evenkeel_api::record::Address;
+use evenkeel_api::record::{Address, Fence};
 use evenkeel_api::service::{Limits, MountSource, NetworkMode, Port, ServiceSpec, Template};
 
 use super::container::{
@@ -38,7 +38,14 @@ pub struct Making<'a> {
     pub own: &'a [Address],
     /// The resolver file of this copy, on the host.
     pub resolv: &'a str,
+    /// What it is guarded by, if it is exclusive, and the file on the host that tells it its token.
+    pub fence: Option<(Fence, &'a str)>,
 }
+
+/// Where an exclusive copy finds its fence token.
+pub const FENCE_FILE: &str = "/run/evenkeel/fence";
+/// The environment variable that says so.
+pub const FENCE_VARIABLE: &str = "EVENKEEL_FENCE";
 
 /// The limits in force: the newest.
 pub fn limits(accepted: Option<&ServiceSpec>) -> Limits {
@@ -79,11 +86,15 @@ pub fn build(making: &Making<'_>) -> Result<ContainerSpec, String> {
     let template = making.template;
     let attached = attachments(making)?;
     let (dns, dns_search, dns_options) = resolver(making, &attached);
+    let mut given = template.clone();
+    if making.fence.is_some() {
+        given.environment.insert(FENCE_VARIABLE.to_owned(), FENCE_FILE.to_owned());
+    }
     Ok(ContainerSpec {
         name: making.id.to_string(),
         image: making.image.to_owned(),
         labels: labels(making),
-        template: template.clone(),
+        template: given,
         limits: limits(making.accepted),
         ports: ports(making)?,
         mounts: mounts(making),
@@ -116,6 +127,7 @@ fn labels(making: &Making<'_>) -> BTreeMap<String, String> {
         (label::INSTANCE.to_owned(), making.id.to_string()),
         (label::TEMPLATE.to_owned(), making.reference.to_string()),
     ]);
+    labels.extend(making.fence.map(|(fence, _)| (label::EXCLUSIVE.to_owned(), fence.stop_after.to_string())));
     labels
 }
 
@@ -227,16 +239,14 @@ fn mounts(making: &Making<'_>) -> Vec<MountSpec> {
     };
     let mut mounts: Vec<MountSpec> = making.template.mounts.iter().map(mount).collect();
     if resolv::is_mounted(making.template) {
-        mounts.push(MountSpec {
-            target: "/etc/resolv.conf".to_owned(),
-            read_only: true,
-            what: MountWhat::Bind {
-                path: making.resolv.to_owned(),
-                propagation: None,
-                selinux: None,
-                create: false,
-            },
-        });
+        mounts.push(file("/etc/resolv.conf", making.resolv));
     }
+    mounts.extend(making.fence.map(|(_, path)| file(FENCE_FILE, path)));
     mounts
+}
+
+/// A file of ours on the host, to read in the container.
+fn file(target: &str, path: &str) -> MountSpec {
+    let what = MountWhat::Bind { path: path.to_owned(), propagation: None, selinux: None, create: false };
+    MountSpec { target: target.to_owned(), read_only: true, what }
 }

@@ -8,7 +8,7 @@ use evenkeel_api::local::LocalNetwork;
 use evenkeel_api::name::{HostName, InstanceId, NetworkName};
 use evenkeel_api::network::HostSubnet;
 use evenkeel_api::quantity::Span;
-use evenkeel_api::record::{Address, Desired, Instance, InstanceState, Timestamp};
+use evenkeel_api::record::{Address, Desired, Fence, Instance, InstanceState, Timestamp};
 use evenkeel_api::service::{
     Limits, Mount, MountSource, NetworkMode, Port, Published, RestartCondition, RestartPolicy, ServiceSpec,
     Template,
@@ -42,6 +42,7 @@ struct Case {
     networks: BTreeMap<NetworkName, LocalNetwork>,
     own: Vec<Address>,
     policy: HostPolicy,
+    uncovered: Option<String>,
     may_destroy: bool,
     now: Duration,
 }
@@ -71,6 +72,7 @@ impl Case {
                 slot: "1".parse().unwrap(),
                 desired: Desired::Run,
                 cause: "test".into(),
+                fence: None,
             }),
             accepted: Some(ServiceSpec { template: template.clone(), ..ServiceSpec::default() }),
             template: Some(template),
@@ -81,6 +83,7 @@ impl Case {
             networks: BTreeMap::from([(lan(), network)]),
             own: vec![Address { address: "10.0.0.11".parse().unwrap(), prefix: 24 }],
             policy: HostPolicy::default(),
+            uncovered: None,
             may_destroy: true,
             now: secs(100),
         }
@@ -119,6 +122,8 @@ impl Case {
             own: &self.own,
             policy: &self.policy,
             resolv: "/var/lib/evenkeel/instance/resolv/shop.web.1.a",
+            fence: "/var/lib/evenkeel/instance/fence/shop.web.1.a",
+            uncovered: self.uncovered.as_deref(),
             may_destroy: self.may_destroy,
             now: self.now,
         })
@@ -586,4 +591,37 @@ proptest! {
             }
         }
     }
+}
+
+fn fenced(case: Case) -> Case {
+    let fence = Fence { token: 7, stop_after: Span::seconds(5) };
+    case.with(|case| case.record.as_mut().unwrap().fence = Some(fence))
+}
+
+#[test]
+fn an_exclusive_container_is_labelled_and_told_its_token() {
+    let spec = fenced(Case::new()).created();
+    assert_eq!(spec.labels[label::EXCLUSIVE], "5s");
+    assert_eq!(spec.template.environment["EVENKEEL_FENCE"], "/run/evenkeel/fence");
+    let mount = spec.mounts.iter().find(|mount| mount.target == "/run/evenkeel/fence").unwrap();
+    assert!(mount.read_only);
+    let MountWhat::Bind { path, .. } = &mount.what else { panic!("{mount:?}") };
+    assert_eq!(path, "/var/lib/evenkeel/instance/fence/shop.web.1.a");
+    let plain = Case::new().created();
+    assert!(!plain.labels.contains_key(label::EXCLUSIVE) && plain.mounts.len() + 1 == spec.mounts.len());
+}
+
+#[test]
+fn no_start_without_cover_neither_the_first_nor_another() {
+    let uncovered = |case: Case| fenced(case).with(|case| case.uncovered = Some("no proof".into()));
+    for state in [ContainerState::Created, ContainerState::Exited { code: 137, oom: false }] {
+        let decision = uncovered(Case::new().is(state)).decide();
+        assert_eq!(decision.state, Some(InstanceState::Waiting { why: "no proof".into() }), "{state:?}");
+        assert_eq!(decision.action, None);
+        assert!(decision.wake.is_some());
+        assert_eq!(fenced(Case::new().is(state)).decide().action, Some(Action::Start));
+    }
+    // What runs is the watchdog's affair.
+    let running = uncovered(Case::new().is(ContainerState::Running)).decide();
+    assert_eq!((running.state, running.action), (Some(InstanceState::Running), None));
 }

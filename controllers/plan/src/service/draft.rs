@@ -8,10 +8,11 @@ use evenkeel_api::host::Availability;
 use evenkeel_api::key::Key;
 use evenkeel_api::meta::ObjectRef;
 use evenkeel_api::name::{HostName, InstanceId, ServiceId, Slot, TemplateRef};
-use evenkeel_api::record::{Accepted, Desired, Instance, InstanceState, Observed, Rollout};
+use evenkeel_api::record::{Accepted, Desired, Fence, Instance, InstanceState, Observed, Rollout};
 use evenkeel_api::service::{Mode, ServiceSpec, Template};
 
 use super::batch::{Happening, MAX_BATCH, Plan};
+use super::exclusive;
 use super::failover::{Presence, presence};
 use super::filter::{Leave, Refusals, volume_homes};
 use super::ledger::{Ledger, charge_of};
@@ -43,6 +44,8 @@ pub(crate) struct Held<'a> {
     pub host_drains: bool,
     /// Changed by this plan.
     pub touched: bool,
+    /// What an exclusive copy is guarded by.
+    pub fence: Option<Fence>,
 }
 
 impl Held<'_> {
@@ -175,6 +178,7 @@ impl<'a> Draft<'a> {
                 stuck: self.memory.and_then(|memory| memory.copies.get(id)).is_some_and(|copy| copy.stuck),
                 host_drains,
                 touched: false,
+                fence: record.value.fence,
             };
             if held.desired == Desired::Run {
                 self.live.entry(held.slot.clone()).or_default().push(id.clone());
@@ -294,7 +298,8 @@ impl<'a> Draft<'a> {
         template: i64,
         cause: String,
     ) -> Option<InstanceId> {
-        if !self.fits(1) {
+        // Whoever asks: never two copies of an exclusive slot.
+        if exclusive::blocked(self, slot, template).is_some() || !self.fits(1) {
             return None;
         }
         // One number a batch: two copies of one batch differ in their slots, so ids stay unique, and the
@@ -327,6 +332,7 @@ impl<'a> Draft<'a> {
             stuck: false,
             host_drains: false,
             touched: true,
+            fence: exclusive::fence(self, template, id.seq),
         };
         self.live.entry(slot.clone()).or_default().push(id.clone());
         self.copies.insert(id.clone(), held);
@@ -336,7 +342,7 @@ impl<'a> Draft<'a> {
     /// Send a copy on its way out: gently if it may be in the names. `false`: no room in this batch.
     pub(crate) fn leave(&mut self, id: &InstanceId, cause: &str) -> bool {
         let Some(copy) = self.copies.get(id) else { return true };
-        if copy.presence == Presence::Removed {
+        if copy.presence == Presence::Removed && !exclusive::concerns(self, copy) {
             return self.delete(id);
         }
         let (desired, writes) = if copy.runs() { (Desired::Drain, 2) } else { (Desired::Stop, 2) };
@@ -345,8 +351,10 @@ impl<'a> Draft<'a> {
 
     /// Give a copy up: replaced elsewhere, and to be removed should its host return.
     pub(crate) fn lose(&mut self, id: &InstanceId, cause: &str) -> bool {
-        match self.copies.get(id).map(|copy| copy.presence) {
-            Some(Presence::Removed) => self.delete(id),
+        match self.copies.get(id) {
+            Some(copy) if copy.presence == Presence::Removed && !exclusive::concerns(self, copy) => {
+                self.delete(id)
+            }
             Some(_) => self.set(id, Desired::Lost, cause, 2),
             None => true,
         }
@@ -415,6 +423,7 @@ impl<'a> Draft<'a> {
                 slot: copy.slot.clone(),
                 desired: copy.desired,
                 cause: copy.cause.clone(),
+                fence: copy.fence,
             };
             let key = Key::Instance(copy.host.clone(), id.clone());
             self.plan.batch.put(key, copy.revision, super::batch::Write::Instance(record));

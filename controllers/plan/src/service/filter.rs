@@ -24,6 +24,8 @@ pub enum Refusal {
     Flapping,
     /// It has not said what it is.
     NoFacts,
+    /// The copy is exclusive, and nobody would guard it there.
+    NoWatchdog,
     /// It is another platform.
     Platform(String),
     /// There is no such network.
@@ -56,6 +58,7 @@ impl fmt::Display for Refusal {
             Refusal::Absent => f.write_str("gone"),
             Refusal::Flapping => f.write_str("lost too often of late"),
             Refusal::NoFacts => f.write_str("not registered yet"),
+            Refusal::NoWatchdog => f.write_str("no watchdog"),
             Refusal::Platform(wanted) => write!(f, "not {wanted}"),
             Refusal::NoNetwork(name) => write!(f, "no Network named {name}"),
             Refusal::NetworkNotReady(name) => write!(f, "network {name} not ready"),
@@ -128,8 +131,10 @@ pub(crate) fn suits(
     if host.alive.is_none() {
         return Some(Refusal::Absent);
     }
-    if host.facts.is_none() {
-        return Some(Refusal::NoFacts);
+    match &host.facts {
+        None => return Some(Refusal::NoFacts),
+        Some(facts) if template.exclusive && !facts.watchdog => return Some(Refusal::NoWatchdog),
+        Some(_) => {}
     }
     fits_platform(host, template).or_else(|| fits_constraints(host, spec, name))
 }

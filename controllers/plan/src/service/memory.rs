@@ -105,6 +105,8 @@ pub struct ServiceMemory {
 pub(crate) struct CopyMemory {
     /// Since when it is leaving the names.
     pub drain_since: Option<Duration>,
+    /// Since when its record says that it is lost.
+    pub lost_since: Option<Duration>,
     /// Since when it is ready.
     pub ready_since: Option<Duration>,
     /// The run that was ready last.
@@ -206,6 +208,9 @@ impl ServiceMemory {
             memory.arrived |= is_ready && ready::rollout_checks_pass(service, copy);
             if record.value.desired >= Desired::Drain {
                 memory.drain_since.get_or_insert(now);
+            }
+            if record.value.desired == Desired::Lost {
+                memory.lost_since.get_or_insert(now);
             }
             if let Some(observed) = &copy.observed {
                 memory.restarts.get_or_insert(observed.restarts);

@@ -10,6 +10,8 @@ mod deadline;
 mod deletions;
 mod draft;
 mod endpoints;
+mod etcd;
+mod exclusive;
 mod failover;
 mod filter;
 mod flapping;
@@ -31,6 +33,8 @@ mod world;
 mod tests;
 
 pub use batch::{Batch, Happening, MAX_BATCH, Plan, StatusWrite, Write};
+pub use etcd::{UNKNOWN, no_exclusive};
+pub use exclusive::STOPPED_AFTER;
 pub use failover::{BRAKE_WINDOW, SUSPICION};
 pub use filter::{Refusal, Refusals};
 pub use ledger::Ledger;

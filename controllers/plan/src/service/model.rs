@@ -69,6 +69,8 @@ impl World {
             Key::Rollout(id) => service(id).and_then(|s| s.rollout.as_ref().map(|a| a.mod_revision)),
             Key::Endpoints(id, n) => service(id).and_then(|s| s.endpoints.get(n).map(|a| a.mod_revision)),
             Key::Brakes => self.brakes.as_ref().map(|a| a.mod_revision),
+            // Its revision is not kept; plans only ever demand that it is absent.
+            Key::Alive(name) => self.hosts.get(name).and_then(|h| h.alive.as_ref()).map(|_| i64::MAX),
             Key::Instance(_, id) => {
                 let copy = service(&id.service).and_then(|s| s.copies.get(id));
                 copy.and_then(|copy| copy.record.as_ref().map(|a| a.mod_revision))

@@ -7,6 +7,7 @@ use evenkeel_api::name::{InstanceId, ServiceId};
 use super::batch::{Happening, MAX_BATCH, Plan};
 use super::draft::Draft;
 use super::endpoints;
+use super::exclusive;
 use super::failover::Presence;
 use super::slots;
 use super::world::Service;
@@ -17,6 +18,10 @@ pub(crate) fn empty(draft: &mut Draft<'_>) {
     slots::reap(draft);
     let copies: Vec<InstanceId> = draft.copies.keys().cloned().collect();
     for id in copies {
+        if draft.copies.get(&id).is_some_and(|copy| exclusive::concerns(draft, copy)) {
+            exclusive::send_away(draft, &id, "the service is deleted");
+            continue;
+        }
         match draft.copies.get(&id).map(|copy| copy.presence) {
             Some(Presence::Lost | Presence::Removed) => draft.delete(&id),
             Some(_) => draft.leave(&id, "the service is deleted"),

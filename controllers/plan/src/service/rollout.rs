@@ -8,6 +8,7 @@ use evenkeel_api::record::{Desired, Phase};
 use evenkeel_api::service::{FailureAction, UpdateOrder};
 
 use super::draft::{Draft, Held};
+use super::exclusive;
 use super::failover::Presence;
 use super::filter::Leave;
 use super::{deadline, pins, ready, rollback};
@@ -224,7 +225,8 @@ fn exchange_slot(draft: &mut Draft<'_>, slot: &Slot, may_stop: bool) -> Option<U
         return None;
     }
     let volumes = draft.spec().volumes().next().is_some();
-    if draft.spec().order() == UpdateOrder::StartFirst && !volumes {
+    let one_only = volumes || exclusive::applies(draft, slot, target);
+    if draft.spec().order() == UpdateOrder::StartFirst && !one_only {
         match draft.pick(slot, target, Leave::default()) {
             Ok(host) => {
                 let cause = format!("rollout of template {target}");

@@ -9,6 +9,7 @@ use evenkeel_api::record::{Desired, Phase};
 use evenkeel_api::service::{DependencyCondition, Mode, RestartCondition, UpdateOrder};
 
 use super::draft::{Draft, Held};
+use super::exclusive;
 use super::failover::Presence;
 use super::filter::{self, Leave};
 use super::ready;
@@ -20,6 +21,10 @@ pub(crate) fn reap(draft: &mut Draft<'_>) {
     let leaving: Vec<InstanceId> = leaving.map(|(id, _)| id.clone()).collect();
     for id in leaving {
         let Some(copy) = draft.copies.get(&id) else { continue };
+        if exclusive::concerns(draft, copy) {
+            exclusive::reap(draft, &id);
+            continue;
+        }
         let forgotten =
             copy.presence == Presence::Removed || (copy.desired != Desired::Drain && copy.has_stopped());
         if forgotten {
@@ -184,6 +189,9 @@ fn replace(draft: &mut Draft<'_>, slot: &Slot, live: &[InstanceId]) {
         draft.plan.wake(until - draft.now);
         draft.plan.wants_room = true;
         draft.waits.insert(slot.clone(), why);
+        return;
+    }
+    if exclusive::clear(draft, slot, template, live) {
         return;
     }
     if let Some(leaving) = in_the_way(draft, slot, template) {
@@ -402,7 +410,11 @@ pub(crate) fn evacuate(draft: &mut Draft<'_>) {
         match draft.pick(&slot, template, Leave::default()) {
             Ok(host) => {
                 let cause = format!("{} is drained", copy.host);
-                draft.create(&slot, host, template, cause);
+                if exclusive::applies(draft, &slot, template) {
+                    draft.leave(id, &cause);
+                } else {
+                    draft.create(&slot, host, template, cause);
+                }
             }
             Err(refusals) => {
                 draft.plan.wants_room = true;

@@ -14,6 +14,7 @@ use evenkeel_api::service::{Published, ServiceSpec, UpdateOrder};
 use super::*;
 
 mod cases;
+mod exclusive;
 mod properties;
 mod rollbacks;
 
@@ -70,6 +71,7 @@ impl Lab {
             os: "linux".into(),
             arch: "amd64".into(),
             addresses: vec![Address { address: [10, 0, 0, octet].into(), prefix: 24 }],
+            watchdog: true,
             ..Facts::default()
         });
         entry.alive = Some(Alive { boot_id: "a".into(), incarnation: 1 });

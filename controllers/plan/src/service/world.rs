@@ -63,6 +63,8 @@ pub struct World {
     pub confirmed: Option<At<Confirmed>>,
     /// Numbers at or below this may have been used in a past that the store does not know.
     pub floor: i64,
+    /// Why no exclusive copy may be started in this cluster, if so.
+    pub no_exclusive: Option<String>,
     /// The time of day, for what people read.
     pub wall: Timestamp,
 }

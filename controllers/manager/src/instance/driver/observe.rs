@@ -39,7 +39,10 @@ impl Driver {
         self.listing = false;
         let now = self.now();
         let containers = match listed {
-            Ok(containers) => by_instance(containers),
+            Ok(containers) => {
+                self.warden.listed(&containers);
+                by_instance(containers)
+            }
             Err(error) => {
                 tracing::warn!(%error, "the containers cannot be listed");
                 self.next_list = now + ENGINE_AGAIN;

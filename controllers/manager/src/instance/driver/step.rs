@@ -33,7 +33,8 @@ impl Driver {
         if slot.look {
             (slot.look, slot.busy) = (false, true);
             let (executor, id) = (self.executor.clone(), id.clone());
-            self.begin(id.clone(), async move { executor.look(&id, &uid).await });
+            let known = slot.container.as_ref().map(|container| container.id.clone());
+            self.begin(id.clone(), async move { executor.look(&id, &uid, known).await });
             return;
         }
         let decision = self.decide(id, &uid);
@@ -61,7 +62,9 @@ impl Driver {
         let pin = reference.as_ref().and_then(|reference| self.world.pin(reference, id));
         let addresses = self.addresses(id, record, template.as_deref());
         let resolv = self.resolvers.path(id).to_string_lossy().into_owned();
+        let fence = self.warden.path(id).to_string_lossy().into_owned();
         let Some(slot) = self.slots.get(id) else { return Decision::default() };
+        let cover = slot.container.as_ref().map_or(Ok(()), |container| self.warden.cover(record, container));
         decide(&View {
             uid,
             host: &self.deps.host,
@@ -77,6 +80,8 @@ impl Driver {
             own: &self.world.own,
             policy: &self.policy,
             resolv: &resolv,
+            fence: &fence,
+            uncovered: cover.as_ref().err().map(String::as_str),
             may_destroy: self.may_destroy(),
             now: self.now(),
         })
@@ -135,6 +140,7 @@ impl Driver {
         }
         self.book.release(id, self.now());
         self.resolvers.remove(id);
+        self.warden.remove(id);
         self.slots.remove(id);
         self.reports.tell(id, None);
     }
@@ -150,7 +156,8 @@ impl Driver {
             Action::Pull { reference } => return self.pull(id, reference),
             Action::Create { spec, .. } => {
                 slot.asked_image = Some(spec.image.clone());
-                if !self.write_resolver(id) {
+                let fence = record.as_ref().and_then(|record| record.fence);
+                if !self.write_resolver(id) || !self.warden.write(id, fence) {
                     return;
                 }
             }
@@ -158,6 +165,7 @@ impl Driver {
             Action::Start => {
                 slot.starting = true;
                 self.write_resolver(id);
+                self.warden.write(id, record.as_ref().and_then(|record| record.fence));
             }
             Action::Update(limits) => slot.asked_limits = Some(*limits),
             Action::Remove if slot.memory.address_taken => self.move_away(id),
@@ -168,11 +176,13 @@ impl Driver {
         let destroys = matches!(action, Action::Stop { .. } | Action::Remove);
         let running = slot.container.as_ref().is_some_and(|one| one.state == ContainerState::Running);
         // Also what is made anew at once: it must not be stopped for a store that went back.
-        let confirm = (destroys && (ends || running) && slot.confirmed != Some(revision))
-            .then_some(Confirm { revision });
-        if confirm.is_some() {
+        let destroys = destroys && (ends || running) && slot.confirmed != Some(revision);
+        if destroys {
             slot.confirmed = Some(revision);
         }
+        // Every start of an exclusive one: another copy may run by now if the store went back.
+        let exclusive = slot.container.as_ref().is_some_and(|container| container.guard().is_some());
+        let confirm = (destroys || (exclusive && action == Action::Start)).then_some(Confirm { revision });
         (slot.busy, slot.wake) = (true, None);
         let (executor, container, of) = (self.executor.clone(), slot.container.clone(), id.clone());
         self.begin(id.clone(), async move { executor.act(&of, container.as_ref(), action, confirm).await });

@@ -1,0 +1,102 @@
+//! Proof of life: a transaction that the cluster, not one member's memory, has answered, and that found this
+//! host registered under its own lease and read the copies' records. Its time is when it was sent.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use evenkeel_api::key::{Controller, Key};
+use evenkeel_api::name::InstanceId;
+use evenkeel_api::record::{Alive, Desired, Instance};
+use evenkeel_plan::host::register::Memory;
+use evenkeel_plan::watchdog::Watch;
+use evenkeel_runtime::disk::peek;
+use evenkeel_runtime::store::{Kv, StoreError, TxnBuilder};
+use evenkeel_runtime::witness::Trust;
+use serde::Deserialize;
+use tokio::sync::{mpsc, watch};
+
+use super::{News, WatchdogDeps, aside};
+
+/// Between two proofs.
+const EVERY: Duration = Duration::from_millis(500);
+/// Records in one transaction.
+const AT_ONCE: usize = 100;
+
+/// `host/state.json`, as far as it is looked at.
+#[derive(Debug, Default, Deserialize)]
+struct HostFile {
+    #[serde(default)]
+    registration: Memory,
+}
+
+/// Proves for ever. Nothing is asked while there is nothing to guard.
+pub(super) async fn run(deps: WatchdogDeps, mut watched: watch::Receiver<Watch>, tell: mpsc::Sender<News>) {
+    let mut failing = false;
+    loop {
+        let instances: Vec<InstanceId> = watched.borrow_and_update().instances().into_iter().collect();
+        for some in instances.chunks(AT_ONCE) {
+            let sent = deps.env.boot_time();
+            match ask(&deps, some).await {
+                Ok(records) => {
+                    failing = false;
+                    if tell.send(News::Proof(sent, records)).await.is_err() {
+                        return;
+                    }
+                }
+                Err(why) => {
+                    if !std::mem::replace(&mut failing, true) {
+                        tracing::warn!(why, "there is no proof of life");
+                    }
+                }
+            }
+        }
+        let rest = tokio::time::sleep(EVERY);
+        tokio::pin!(rest);
+        // What is new to guard does not wait for its first proof. Proofs change what is watched, too.
+        loop {
+            let idle = instances.is_empty();
+            tokio::select! { biased;
+                changed = watched.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    if !failing && !watched.borrow_and_update().instances().into_iter().eq(instances.iter().cloned()) {
+                        break;
+                    }
+                }
+                () = &mut rest, if !idle => break,
+            }
+        }
+    }
+}
+
+/// The records of those copies, from a store that says that this host lives.
+async fn ask(deps: &WatchdogDeps, instances: &[InstanceId]) -> Result<BTreeMap<InstanceId, Desired>, String> {
+    let dir = deps.state_dir.clone();
+    let read = move || peek::<HostFile>(&dir, Controller::Host, "state");
+    let file = aside(&deps.state_dir, read).await.flatten().unwrap_or_default();
+    let registered = file.registration;
+    let Some(lease) = registered.lease else {
+        return Err("this host is not registered".to_owned());
+    };
+    let alive = Key::Alive(deps.host.clone());
+    let record = |id: &InstanceId| Key::Instance(deps.host.clone(), id.clone());
+    let txn = TxnBuilder::new().if_leased(&alive, lease).get(&alive);
+    let txn = instances.iter().fold(txn, |txn, id| txn.get(&record(id)));
+    let txn = txn.build().map_err(|error| error.to_string())?;
+    let answer = deps.store.commit(&txn).await.map_err(|error: StoreError| error.to_string())?;
+    if let Trust::Untrusted { why } = deps.store.witness().trust() {
+        return Err(why);
+    }
+    let mut reads = answer.reads.into_iter();
+    let mine = Alive { boot_id: registered.boot_id, incarnation: registered.incarnation };
+    if !answer.succeeded || parsed::<Alive>(reads.next().flatten()) != Some(mine) {
+        return Err("this host's lease is gone".to_owned());
+    }
+    let found = instances.iter().zip(reads);
+    Ok(found.filter_map(|(id, kv)| Some((id.clone(), parsed::<Instance>(kv)?.desired))).collect())
+}
+
+fn parsed<T: serde::de::DeserializeOwned>(kv: Option<Kv>) -> Option<T> {
+    serde_json::from_slice(&kv?.value).ok()
+}
