@@ -104,6 +104,11 @@ impl FakeEngine {
         self.lock().failures.push((op, error, true));
     }
 
+    /// What was to fail and has not yet does not fail any more.
+    pub fn forget_failures(&self) {
+        self.lock().failures.clear();
+    }
+
     /// Whether the engine can be reached. Going away ends all event streams; containers run on.
     pub fn set_away(&self, away: bool) {
         let mut state = self.lock();
@@ -223,6 +228,21 @@ impl FakeEngine {
     /// All containers as they are, without a call.
     pub fn all(&self) -> Vec<Container> {
         self.lock().containers.values().map(|held| held.container.clone()).collect()
+    }
+
+    /// Looks at all containers, each with what it was made from, without a call.
+    pub fn look(&self, mut each: impl FnMut(&Container, Option<&ContainerSpec>)) {
+        self.lock().containers.values().for_each(|held| each(&held.container, held.spec.as_ref()));
+    }
+
+    /// Whether one of the containers is so, without a call.
+    pub fn any(&self, is: impl Fn(&Container, Option<&ContainerSpec>) -> bool) -> bool {
+        self.lock().containers.values().any(|held| is(&held.container, held.spec.as_ref()))
+    }
+
+    /// Changes whenever something happens to a container.
+    pub fn version(&self) -> u64 {
+        self.lock().version
     }
 
     /// What a container was made from.

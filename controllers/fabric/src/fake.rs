@@ -43,10 +43,7 @@ impl Default for FakeFabric {
 impl FakeFabric {
     /// A host with an engine's chains, and nothing else.
     pub fn new() -> Self {
-        let mut state = FabricState::default();
-        state.engine.present = true;
-        state.engine.forward.first = true;
-        state.engine.raw.first = true;
+        let state = Self::booted();
         Self { state: Arc::new(Mutex::new(state)), changed: Arc::new(watch::channel(0).0), engine: None }
     }
 
@@ -114,6 +111,29 @@ impl FakeFabric {
                 ..Default::default()
             };
         });
+    }
+
+    /// The machine has booted: only what an engine sets up is there.
+    pub fn reboot(&self) {
+        self.edit(|state| {
+            *state = FabricState { links: std::mem::take(&mut state.links), ..Self::booted() };
+            state.links.retain(|_, link| !link.bridge);
+            state.foreign = (state.links.iter())
+                .flat_map(|(name, link)| link.addresses.iter().map(move |of| (name, of)))
+                .map(|(name, (address, prefix))| ForeignRoute {
+                    to: Cidr::new(*address, *prefix),
+                    link: name.clone(),
+                })
+                .collect();
+        });
+    }
+
+    fn booted() -> FabricState {
+        let mut state = FabricState::default();
+        state.engine.present = true;
+        state.engine.forward.first = true;
+        state.engine.raw.first = true;
+        state
     }
 
     /// How it is now.

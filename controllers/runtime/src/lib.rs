@@ -9,6 +9,7 @@ pub mod mirror;
 pub mod queue;
 pub mod recall;
 pub mod store;
+pub mod tick;
 pub mod verify;
 pub mod witness;
 pub mod writer;

@@ -34,6 +34,8 @@ pub(super) struct State {
     pub mute: bool,
     pub readers: Vec<mpsc::UnboundedSender<EngineEvent>>,
     pub calls: Vec<(Op, String)>,
+    /// Counts what happened to containers.
+    pub version: u64,
     made: u64,
 }
 
@@ -68,6 +70,7 @@ impl State {
     }
 
     pub fn tell(&mut self, action: &str, id: &str, name: &str, attributes: BTreeMap<String, String>) {
+        self.version += 1;
         if self.mute {
             return;
         }

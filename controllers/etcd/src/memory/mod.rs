@@ -14,10 +14,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use evenkeel_api::key::Key;
 use evenkeel_runtime::store::{
-    Changes, Committed, Header, Kv, Lease, Listing, Store, StoreError, Txn, Watch,
+    Change, Changes, Committed, Header, Kv, Lease, Listing, Store, StoreError, Txn, Watch,
 };
+use evenkeel_runtime::tick::{Tick, Ticks};
 use evenkeel_runtime::witness::Witness;
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use db::Db;
@@ -35,7 +35,7 @@ pub struct MemoryStore {
 
 struct Server {
     state: Mutex<State>,
-    tick: watch::Sender<u64>,
+    tick: Arc<Tick>,
 }
 
 struct State {
@@ -67,7 +67,7 @@ impl MemoryStore {
     /// An empty store and its first client. `seed`: for the jitter of those who use it.
     pub fn new(seed: u64) -> Self {
         let state = State { db: Db::new(0xe7cd), down: false, boots: 0 };
-        let server = Server { state: Mutex::new(state), tick: watch::Sender::new(0) };
+        let server = Server { state: Mutex::new(state), tick: Arc::default() };
         Self { server: Arc::new(server), client: Client::new(seed) }
     }
 
@@ -81,6 +81,19 @@ impl MemoryStore {
         self.state().db.header.revision
     }
 
+    /// All keys that start with `prefix` as they are, whatever hurts the store: for whoever looks on.
+    pub fn peek(&self, prefix: &str) -> Vec<Kv> {
+        self.state().db.list(prefix)
+    }
+
+    /// The same for all that changed after `revision`.
+    ///
+    /// # Errors
+    /// It has been compacted away.
+    pub fn peek_changes(&self, revision: i64) -> Result<Vec<Change>, StoreError> {
+        self.state().db.since("", revision)
+    }
+
     /// The state with overdue leases ended; those who watch are told.
     fn state(&self) -> MutexGuard<'_, State> {
         let mut state = self.server.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -91,7 +104,7 @@ impl MemoryStore {
     }
 
     fn wake(&self) {
-        self.server.tick.send_modify(|tick| *tick += 1);
+        self.server.tick.tell();
     }
 
     /// What happens to a call on its way.
@@ -195,7 +208,7 @@ impl Store for MemoryStore {
     async fn watch(&self, prefix: &str, revision: i64) -> Result<Box<dyn Watch>, StoreError> {
         self.reach().await?;
         let boots = self.state().boots;
-        let ticks = self.server.tick.subscribe();
+        let ticks = self.server.tick.listen();
         let prefix = prefix.to_owned();
         Ok(Box::new(MemoryWatch { store: self.clone(), prefix, seen: revision, boots, ticks }))
     }
@@ -228,13 +241,13 @@ struct MemoryWatch {
     prefix: String,
     seen: i64,
     boots: u64,
-    ticks: watch::Receiver<u64>,
+    ticks: Ticks,
 }
 
 impl MemoryWatch {
     /// What there is by now, and when to look again at the latest.
     fn look(&mut self) -> Result<(Changes, Option<Instant>), StoreError> {
-        self.ticks.borrow_and_update();
+        self.ticks.skip();
         if self.store.client.faults().silent() {
             return Ok((Changes { changes: Vec::new(), header: Header::default() }, None));
         }
@@ -259,7 +272,7 @@ impl Watch for MemoryWatch {
             }
             let far = Instant::now() + Duration::from_secs(86_400);
             tokio::select! { biased;
-                _ = self.ticks.changed() => {}
+                () = self.ticks.changed() => {}
                 () = tokio::time::sleep_until(next_end.unwrap_or(far)) => {}
             }
         }

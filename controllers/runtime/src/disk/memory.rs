@@ -6,8 +6,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::tick::{Tick, Ticks};
 use async_trait::async_trait;
-use tokio::sync::watch;
 
 use super::dir::{Disk, DiskWatch, Held, Refused, Stamp};
 
@@ -20,7 +20,7 @@ pub struct MemoryDisk {
 
 struct Shared {
     state: Mutex<State>,
-    tick: watch::Sender<u64>,
+    tick: Arc<Tick>,
 }
 
 #[derive(Default)]
@@ -50,7 +50,7 @@ impl Default for MemoryDisk {
 impl MemoryDisk {
     /// An empty disk, and its first life.
     pub fn new() -> Self {
-        let shared = Shared { state: Mutex::default(), tick: watch::Sender::new(0) };
+        let shared = Shared { state: Mutex::default(), tick: Arc::default() };
         Self { shared: Arc::new(shared), life: 0 }
     }
 
@@ -97,7 +97,7 @@ impl MemoryDisk {
             }
             state.change(file, bytes, flush);
         }
-        self.shared.tick.send_modify(|tick| *tick += 1);
+        self.shared.tick.tell();
         Ok(())
     }
 }
@@ -149,7 +149,7 @@ impl Disk for MemoryDisk {
     }
 
     fn watch(&self) -> Box<dyn DiskWatch> {
-        Box::new(Ticks(self.shared.tick.subscribe()))
+        Box::new(self.shared.tick.listen())
     }
 
     fn is_slow(&self) -> bool {
@@ -171,13 +171,9 @@ impl Drop for Lock {
     }
 }
 
-struct Ticks(watch::Receiver<u64>);
-
 #[async_trait]
 impl DiskWatch for Ticks {
     async fn changed(&mut self) {
-        if self.0.changed().await.is_err() {
-            std::future::pending::<()>().await;
-        }
+        Ticks::changed(self).await;
     }
 }

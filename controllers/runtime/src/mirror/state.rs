@@ -6,14 +6,15 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::Bytes;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
 use crate::store::{Change, Changes, Kv, Listing, Store};
+use crate::tick::Tick;
 
 pub(super) struct Shared {
     pub store: Arc<dyn Store>,
     state: Mutex<State>,
-    tick: watch::Sender<u64>,
+    tick: Arc<Tick>,
     warned: Mutex<BTreeMap<String, i64>>,
 }
 
@@ -33,7 +34,7 @@ impl Shared {
             prefixes: kept,
             subscribers: Vec::new(),
         };
-        Self { store, state: Mutex::new(state), tick: watch::Sender::new(0), warned: Mutex::default() }
+        Self { store, state: Mutex::new(state), tick: Arc::default(), warned: Mutex::default() }
     }
 
     pub fn prefixes(&self) -> Vec<String> {
@@ -47,14 +48,15 @@ impl Shared {
     /// Change the state, and wake those who wait for that.
     pub fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let result = change(&mut self.lock());
-        self.tick.send_modify(|tick| *tick += 1);
+        self.tick.tell();
         result
     }
 
     pub async fn until(&self, reached: impl Fn(&State) -> bool) {
-        let mut ticks = self.tick.subscribe();
-        // The sender lives as long as we do, so the wait cannot fail.
-        while !reached(&self.lock()) && ticks.changed().await.is_ok() {}
+        let mut ticks = self.tick.listen();
+        while !reached(&self.lock()) {
+            ticks.changed().await;
+        }
     }
 
     /// Once for each version of a value: a broken value is read again and again.

@@ -1,0 +1,13 @@
+//! Whole clusters, with their real controllers, run from one seed on simulated time.
+
+pub mod chance;
+pub mod cluster;
+pub mod documents;
+pub mod host;
+pub mod judge;
+pub mod life;
+pub mod look;
+pub mod run;
+pub mod scenario;
+pub mod timeline;
+pub mod wire;

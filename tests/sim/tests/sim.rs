@@ -1,0 +1,54 @@
+//! Seeds: that one means one run, that those which once failed do not any more, and fresh ones.
+
+use std::time::{Duration, SystemTime};
+
+use evenkeel_sim::run::run;
+use evenkeel_sim::scenario::{Scenario, Size};
+
+fn size(minutes: u64) -> Size {
+    Size { rough: Duration::from_secs(60 * minutes), ..Size::default() }
+}
+
+fn passes(seed: u64, size: &Size) {
+    let report = run(&Scenario::new(seed, size), false);
+    if let Some((at, what)) = report.violation {
+        let tail = report.lines.join("\n");
+        panic!("{tail}\nseed {seed} fails at {:.3} s: {what}; see docs/simulation.md", at.as_secs_f64());
+    }
+}
+
+#[test]
+fn the_same_seed_is_the_same_run_to_the_byte() {
+    let small = Size { hosts: Some(3), copies: Some(12), ..size(2) };
+    let scenario = Scenario::new(3, &small);
+    let (one, other) = (run(&scenario, true), run(&scenario, true));
+    assert!(one.lines.len() > 100, "{} lines", one.lines.len());
+    assert_eq!(one.lines, other.lines);
+    assert_ne!(run(&Scenario::new(4, &small), false).digest, one.digest);
+}
+
+#[test]
+fn seeds_that_once_failed() {
+    for line in include_str!("../seeds.txt").lines().filter(|line| !line.starts_with('#')) {
+        let (seed, _cause) = line.split_once(' ').unwrap_or((line, ""));
+        passes(seed.parse().unwrap(), &Size::default());
+    }
+}
+
+/// For as many seconds as `EVENKEEL_SIM_SECONDS` says, at least one.
+#[test]
+#[allow(clippy::disallowed_methods, reason = "fresh seeds, and real time to run them in")]
+fn fresh_seeds() {
+    let seconds = std::env::var("EVENKEEL_SIM_SECONDS").ok().and_then(|text| text.parse().ok());
+    let began = SystemTime::now();
+    let since = began.duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    let mut seed = since.as_nanos() as u64 % 1_000_000_007;
+    loop {
+        println!("seed {seed}");
+        passes(seed, &size(2));
+        seed += 1;
+        if began.elapsed().unwrap_or_default() >= Duration::from_secs(seconds.unwrap_or(10)) {
+            return;
+        }
+    }
+}
