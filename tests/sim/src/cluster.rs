@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use evenkeel_api::key::{Key, prefix};
+use evenkeel_api::meta::ObjectRef;
 use evenkeel_api::record::Confirmed;
 use evenkeel_engine::EngineError;
 use evenkeel_engine::fake::Op;
@@ -42,6 +43,7 @@ pub struct Cluster {
     pub judge: Arc<Judge>,
     /// What happened.
     pub timeline: Timeline,
+    deleted: BTreeSet<ObjectRef>,
     /// When something was last wrong with a host; 0: with all.
     trouble: BTreeMap<u8, Duration>,
     /// With whom something is wrong now.
@@ -71,6 +73,7 @@ impl Cluster {
             foreign: BTreeSet::new(),
             judge,
             timeline,
+            deleted: BTreeSet::new(),
             trouble: BTreeMap::new(),
             under_way: Vec::new(),
             wishes: network.into_iter().collect(),
@@ -131,7 +134,7 @@ impl Cluster {
              spec: {{address: {}, availability: {availability}}}\n",
             address(number)
         );
-        let key = Key::Document(evenkeel_api::meta::ObjectRef::Host(name));
+        let key = Key::Document(ObjectRef::Host(name));
         self.wishes.push(vec![(key, Some(text.into_bytes()))]);
     }
 
@@ -152,6 +155,7 @@ impl Cluster {
             Act::Delete(service) => {
                 self.wishes.push(vec![(service.key(), None), (service.check_key(), None)]);
                 self.wanted.remove(&service.name);
+                self.deleted.insert(ObjectRef::Service(service.id()));
             }
             Act::Drain(host, _) => self.availability(*host, "drain"),
             Act::Crash(host, points) => self.host(*host).fuse.store(*points, Ordering::Relaxed),
@@ -252,7 +256,8 @@ impl Cluster {
             self.apply(&service);
         }
         // Whatever was deleted was meant.
-        let meant = Confirmed { by: "people".to_owned(), what: "all of it".to_owned() };
+        let objects = self.deleted.clone();
+        let meant = Confirmed { by: "people".to_owned(), what: "all of it".to_owned(), objects };
         self.wishes.extend(serde_json::to_vec(&meant).ok().map(|meant| vec![(Key::Confirmed, Some(meant))]));
     }
 
