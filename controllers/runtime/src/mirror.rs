@@ -91,6 +91,13 @@ impl Mirror {
         self.parse(&kv)
     }
 
+    /// One key as it stands, for its owner: a value that cannot be read is none, and is to be written anew.
+    pub fn stands<T: DeserializeOwned>(&self, key: &Key) -> Option<Versioned<T>> {
+        let kv = self.get(key)?;
+        let value = serde_json::from_slice(&kv.value).ok()?;
+        Some(Versioned { value, mod_revision: kv.mod_revision, create_revision: kv.create_revision })
+    }
+
     /// All keys that start with `prefix`, sorted.
     pub fn list(&self, prefix: &str) -> Vec<Kv> {
         self.shared.lock().list(prefix).cloned().collect()

@@ -45,6 +45,11 @@ pub fn is_sick(image: &str) -> bool {
     image.contains("/sick:")
 }
 
+/// Whether copies of an image serve once they run.
+pub fn is_well(image: &str) -> bool {
+    image.contains("/good:")
+}
+
 /// All images into an engine's registry.
 pub fn fill_registry(engine: &FakeEngine) {
     for version in 0..VERSIONS {

@@ -1,7 +1,7 @@
 //! What must hold, looked at from outside: the store's keys, what engines run, what names say. Controllers
 //! are never asked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -31,7 +31,23 @@ struct State {
     calls: BTreeMap<String, Minute>,
     writes: BTreeMap<String, Minute>,
     mutations: u64,
+    /// By service: what there was at each look of the last while, while all was calm.
+    available: BTreeMap<String, Vec<Available>>,
 }
+
+/// How many copies of a service there were.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Available {
+    /// When.
+    pub at: Duration,
+    /// How many were wanted.
+    pub wanted: usize,
+    /// Which ran and were well.
+    pub well: BTreeSet<String>,
+}
+
+/// A rollout that waits, waits that long before anything is said of it.
+const LASTING: Duration = Duration::from_secs(20);
 
 /// How often something happened within the last minute.
 #[derive(Default)]
@@ -62,6 +78,39 @@ impl Judge {
         self.state().mutations
     }
 
+    /// What there is of a service; `None`: it is not to be judged now.
+    pub fn available(&self, service: &str, now: Option<Available>) {
+        let mut state = self.state();
+        match now {
+            None => drop(state.available.remove(service)),
+            Some(now) => {
+                let seen = state.available.entry(service.to_owned()).or_default();
+                let from = now.at.saturating_sub(LASTING);
+                // One that is older than the span is kept: it tells how it was at its beginning.
+                while seen.get(1).is_some_and(|second| second.at <= from) {
+                    seen.remove(0);
+                }
+                if seen.last().is_none_or(|last| (last.wanted, &last.well) != (now.wanted, &now.well)) {
+                    seen.push(now);
+                }
+            }
+        }
+    }
+
+    /// I6: our own action takes no copy away while already one too few have been well for a while.
+    fn enough_stay(&self, state: &State, name: &str, service: &str) {
+        let now = self.timeline.now();
+        let Some(seen) = state.available.get(service) else { return };
+        let lasting = seen.first().is_some_and(|first| first.at + LASTING <= now);
+        let itself = seen.iter().all(|one| one.well.contains(name));
+        let short = seen.iter().all(|one| one.well.len() < one.wanted);
+        if lasting && itself && short {
+            let last = seen.last().map_or((0, 0), |last| (last.well.len(), last.wanted));
+            let what = format!("{name} is stopped though {} of {} copies are well", last.0, last.1);
+            self.timeline.violated("I6 enough stay", &what);
+        }
+    }
+
     /// A life that begins has had nothing confirmed.
     pub fn begins(&self, who: &str) {
         self.state().confirmed.retain(|(host, _), _| host != who);
@@ -87,14 +136,17 @@ impl Judge {
         engine.look(|container, _| {
             if container.id == of || container.name == of {
                 let ours = container.labels.contains_key(label::CLUSTER);
-                found = Some((container.name.clone(), ours, container.state == ContainerState::Running));
+                let service = container.labels.get(label::SERVICE).cloned().unwrap_or_default();
+                let runs = container.state == ContainerState::Running;
+                found = Some((container.name.clone(), ours, runs, service));
             }
         });
-        let Some((name, ours, runs)) = found else { return };
+        let Some((name, ours, runs, service)) = found else { return };
         if !ours {
             self.timeline.violated("I4 only ours", &format!("{} would {verb} foreign {name}", life.who()));
         }
         if runs && matches!(verb, "stop" | "remove") {
+            self.enough_stay(&state, &name, &service);
             let record = format!("instances/{}/{name}", life.who());
             if !state.confirmed.contains_key(&(life.who().to_owned(), record)) {
                 let what = format!("{} would {verb} {name}, which no transaction confirmed", life.who());

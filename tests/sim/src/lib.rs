@@ -9,5 +9,7 @@ pub mod life;
 pub mod look;
 pub mod run;
 pub mod scenario;
+pub mod shrink;
+pub mod soak;
 pub mod timeline;
 pub mod wire;

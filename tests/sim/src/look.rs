@@ -4,16 +4,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use evenkeel_api::key::prefix;
+use evenkeel_api::key::{Key, prefix};
+use evenkeel_api::record::Endpoints;
 use evenkeel_plan::dns::{Found, Wanted};
 use evenkeel_plan::instance::container::{ContainerState, label};
 
 use crate::cluster::Cluster;
-use crate::documents::NAMESPACE;
+use crate::documents::{NAMESPACE, is_well};
 use crate::host::Host;
+use crate::judge::Available;
 
 /// A managed container may have no record that long.
 const ORPHAN: Duration = Duration::from_secs(120);
+
+/// Names are looked at that often.
+const NAMES_EVERY: Duration = Duration::from_millis(300);
+/// So long they may say what the store says no more: 1.2 s, and the looks at either end.
+const NAMES_LATE: Duration = Duration::from_millis(1800);
 
 /// A container of ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +39,13 @@ pub struct Copy {
     pub address: Option<Ipv4Addr>,
 }
 
+impl Copy {
+    /// Whether it serves.
+    pub fn is_well(&self) -> bool {
+        self.runs && is_well(&self.image)
+    }
+}
+
 /// What is seen over time.
 #[derive(Default)]
 pub struct Looker {
@@ -41,6 +55,13 @@ pub struct Looker {
     records: BTreeSet<String>,
     /// Containers without a record, since when.
     orphans: BTreeMap<(u8, String), Duration>,
+    /// What is listed, by service: the addresses with their hosts.
+    listed: BTreeMap<String, BTreeMap<Ipv4Addr, String>>,
+    /// The hosts that the store knows alive.
+    alive: BTreeSet<String>,
+    /// What names say that is not so, since when.
+    wrong: BTreeMap<(u8, String), Duration>,
+    next_names: Duration,
 }
 
 /// All containers of ours on one host.
@@ -82,9 +103,80 @@ impl Looker {
         if versions != self.versions || revision != self.revision {
             (self.versions, self.revision) = (versions, revision);
             self.copies = cluster.hosts.iter().flat_map(|host| copies_on(host)).collect();
+            self.read_endpoints(cluster);
+            self.count(cluster);
             self.records = cluster.store.peek(&prefix::instances()).into_iter().map(|kv| kv.key).collect();
         }
         self.orphans(cluster);
+        if cluster.timeline.now() >= self.next_names {
+            self.next_names = cluster.timeline.now() + NAMES_EVERY;
+            self.names(cluster);
+        }
+    }
+
+    fn read_endpoints(&mut self, cluster: &Cluster) {
+        self.listed.clear();
+        for kv in cluster.store.peek(&prefix::endpoints()) {
+            let (Ok(Key::Endpoints(service, _)), Ok(endpoints)) =
+                (kv.key.parse(), serde_json::from_slice::<Endpoints>(&kv.value))
+            else {
+                continue;
+            };
+            let listed = self.listed.entry(service.name.to_string()).or_default();
+            for endpoint in endpoints.endpoints {
+                let addresses = endpoint.addresses.values();
+                listed.extend(addresses.map(|address| (*address, endpoint.host.to_string())));
+            }
+        }
+        let alive = cluster.store.peek(&prefix::alive()).into_iter();
+        self.alive = alive.filter_map(|kv| Some(kv.key.strip_prefix("alive/")?.to_owned())).collect();
+    }
+
+    /// I6: how many copies are well, while nothing is wrong with anybody.
+    fn count(&mut self, cluster: &Cluster) {
+        let calm = (1..=cluster.hosts.len() as u8).all(|number| cluster.is_calm(number));
+        let at = cluster.timeline.now();
+        for (name, service) in &cluster.wanted {
+            let well = self.copies.iter().filter(|copy| copy.service == *name && copy.is_well());
+            let now = Available {
+                at,
+                wanted: service.replicas.unwrap_or_default() as usize,
+                well: well.map(|copy| copy.name.clone()).collect(),
+            };
+            cluster.judge.available(name, (calm && service.replicas.is_some()).then_some(now));
+        }
+    }
+
+    /// I7: names give nobody that the store has long known to be gone, and are never empty while it lists
+    /// somebody. For hosts with which nothing is wrong.
+    fn names(&mut self, cluster: &Cluster) {
+        let now = cluster.timeline.now();
+        let mut wrong = BTreeMap::new();
+        for host in cluster.hosts.iter().filter(|host| cluster.is_calm(host.number)) {
+            for (service, listed) in &self.listed {
+                let Some(given) = names_on(host, service) else { continue };
+                let lives =
+                    |address: &Ipv4Addr| listed.get(address).is_some_and(|of| self.alive.contains(of));
+                let some_live = listed.keys().any(lives);
+                let stale = given.iter().filter(|address| !listed.contains_key(*address));
+                let dead = given.iter().filter(|address| some_live && !lives(address));
+                let mut found: Vec<String> =
+                    stale.chain(dead).map(|address| format!("gives {address} for {service}")).collect();
+                if given.is_empty() && !listed.is_empty() {
+                    found.push(format!("gives nothing for {service}"));
+                }
+                for what in found {
+                    let key = (host.number, what);
+                    let since = self.wrong.get(&key).copied().unwrap_or(now);
+                    if now - since > NAMES_LATE {
+                        let what = format!("{} {} since {:?}", host.name, key.1, since);
+                        cluster.timeline.violated("I7 names", &what);
+                    }
+                    wrong.insert(key, since);
+                }
+            }
+        }
+        self.wrong = wrong;
     }
 
     /// I3: what nobody wants is removed in time.

@@ -6,10 +6,12 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use evenkeel_sim::run::{Report, run};
 use evenkeel_sim::scenario::{Scenario, Size};
+use evenkeel_sim::shrink::shrink;
+use evenkeel_sim::soak::soak;
 use tracing_subscriber::EnvFilter;
 
+/// Whole clusters with their real controllers, run from one seed on simulated time
 #[derive(Parser)]
-#[command(about = "Whole clusters with their real controllers, run from one seed on simulated time")]
 struct Args {
     #[command(subcommand)]
     what: What,
@@ -32,12 +34,24 @@ enum What {
     /// Run one seed
     Run {
         seed: u64,
-        /// Print all that happened
+        /// Print all that happened, not only the last of it
         #[arg(long)]
         timeline: bool,
     },
     /// Run seeds one after another
     Many { from: u64, count: u64 },
+    /// Find the fewest steps with which a seed still fails
+    Shrink { seed: u64 },
+    /// Run seeds on all cores for a time
+    Soak {
+        /// The first seed
+        from: u64,
+        /// How long, in real seconds
+        seconds: u64,
+        /// Threads [default: one a core]
+        #[arg(long)]
+        workers: Option<usize>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -60,15 +74,43 @@ fn main() -> ExitCode {
         }
         What::Many { from, count } => {
             let mut code = ExitCode::SUCCESS;
-            for seed in from..from + count {
-                let report = run(&Scenario::new(seed, &size), false);
-                if verdict(seed, &report) == ExitCode::FAILURE {
+            for seed in from..from.saturating_add(count) {
+                if verdict(seed, &run(&Scenario::new(seed, &size), false)) == ExitCode::FAILURE {
                     code = ExitCode::FAILURE;
                 }
             }
             code
         }
+        What::Shrink { seed } => {
+            let short = shrink(&Scenario::new(seed, &size), |how| eprintln!("{how}"));
+            let report = run(&short, true);
+            for line in &report.lines {
+                println!("{line}");
+            }
+            println!("{} hosts; {} steps:", short.hosts, short.steps.len());
+            for step in &short.steps {
+                println!("{:>10.3} {}", step.at.as_secs_f64(), step.act);
+            }
+            verdict(seed, &report)
+        }
+        What::Soak { from, seconds, workers } => soaked(&size, from, seconds, workers),
     }
+}
+
+fn soaked(size: &Size, from: u64, seconds: u64, workers: Option<usize>) -> ExitCode {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let workers = workers.unwrap_or(cores);
+    let tally = soak(from, size, Duration::from_secs(seconds), workers, |seed, report| {
+        if report.violation.is_some() {
+            verdict(seed, report);
+        }
+    });
+    let acts: Vec<String> = tally.acts.iter().map(|(kind, times)| format!("{kind} {times}")).collect();
+    println!("seeds from {from}: {} runs, {:.2} cluster-days", tally.runs, tally.cluster_days());
+    println!("slowest to converge: {} s", tally.slowest.as_secs());
+    println!("acts: {}", acts.join(", "));
+    println!("violations: {}", tally.failed.len());
+    if tally.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn verdict(seed: u64, report: &Report) -> ExitCode {

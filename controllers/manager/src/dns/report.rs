@@ -43,7 +43,7 @@ pub(super) async fn run(
 
 /// Whether there is nothing left to do.
 async fn report(key: &Key, writer: &Writer, mirror: &Mirror, wanted: DnsReport) -> bool {
-    let stands = mirror.json::<DnsReport>(key);
+    let stands = mirror.stands::<DnsReport>(key);
     if stands.as_ref().is_some_and(|stands| stands.value == wanted) {
         return true;
     }

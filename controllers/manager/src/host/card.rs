@@ -110,7 +110,7 @@ impl Card {
         Stored {
             cluster: self.mirror.json(&Key::Cluster).map(|cluster| cluster.value),
             document: self.mirror.get(&Key::Document(object(host))).is_some(),
-            facts: self.mirror.json(&Key::Facts(host.clone())).map(|facts| facts.value),
+            facts: self.mirror.stands(&Key::Facts(host.clone())).map(|facts| facts.value),
         }
     }
 

@@ -251,3 +251,18 @@ async fn an_engine_that_hangs_costs_no_lease_and_changes_are_told_when_it_answer
     assert!(facts.volumes.contains("shop.data"), "{facts:?}");
     host.abort();
 }
+
+#[tokio::test(start_paused = true)]
+async fn facts_that_somebody_made_unreadable_are_told_again() {
+    let world = World::new();
+    let host = world.start();
+    world.until_alive(true).await;
+    sleep(ms(500)).await;
+    let told = world.text("facts/h1").await;
+    let spoil = evenkeel_runtime::store::TxnBuilder::new();
+    let spoil = spoil.put(&"facts/h1".parse().unwrap(), "{\"cpus\":").build().unwrap();
+    world.store.commit(&spoil).await.unwrap();
+    sleep(Duration::from_secs(20)).await;
+    assert_eq!(world.text("facts/h1").await, told);
+    host.abort();
+}

@@ -227,6 +227,9 @@ impl Driver {
             // What was confirmed was of a record with that revision in another past.
             self.slots.values_mut().for_each(|slot| slot.confirmed = None);
         }
+        for id in keys.iter().filter_map(|key| self.world.is_spoilt(key)) {
+            self.reports.was_spoilt(&id);
+        }
         if keys.is_empty() || keys.iter().any(|key| key.starts_with("subnets/") || key.starts_with("alive/"))
         {
             self.write_resolvers();

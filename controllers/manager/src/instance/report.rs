@@ -67,6 +67,12 @@ impl Reports {
         self.store.notify_one();
     }
 
+    /// Somebody else has written over what was told: it is told again.
+    pub(super) fn was_spoilt(&self, id: &InstanceId) {
+        self.lock().told.remove(id);
+        self.store.notify_one();
+    }
+
     /// Tell that an instance is so; `None`: forget it.
     pub(super) fn tell(&self, id: &InstanceId, observed: Option<&Observed>) {
         self.lock().wanted.insert(id.clone(), observed.cloned());

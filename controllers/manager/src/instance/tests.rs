@@ -637,3 +637,15 @@ async fn checks_run_commands_in_containers() {
     write.write_all(b"nonsense\n").await.unwrap();
     assert!(answers.next_line().await.unwrap().unwrap().starts_with(r#"{"error":"not understood"#));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_report_that_somebody_made_unreadable_is_told_again() {
+    let world = World::started().await;
+    world.want(&id(1), Desired::Run).await;
+    let told = world.until_running(&id(1)).await;
+    let key = Key::Observed(host(), id(1));
+    let spoil = TxnBuilder::new().put(&key, "{\"is\":").build().unwrap();
+    world.store.commit(&spoil).await.unwrap();
+    pass(2).await;
+    assert_eq!(world.told(&id(1)).await, Some(told));
+}

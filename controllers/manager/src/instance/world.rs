@@ -143,6 +143,19 @@ impl World {
         self.mirror.json::<Observed>(&Key::Observed(self.host.clone(), id.clone())).map(|found| found.value)
     }
 
+    /// Whether a key is a report of ours that somebody made unreadable.
+    pub(super) fn is_spoilt(&self, key: &str) -> Option<InstanceId> {
+        match key.parse() {
+            Ok(key @ Key::Observed(..)) => {
+                let spoilt =
+                    self.mirror.get(&key).is_some() && self.mirror.stands::<Observed>(&key).is_none();
+                let Key::Observed(host, id) = key else { return None };
+                (spoilt && host == self.host).then_some(id)
+            }
+            _ => None,
+        }
+    }
+
     /// What an earlier life of this controller, or this one, has told the store.
     pub(super) fn reported(&self, id: &InstanceId) -> Option<Observed> {
         self.in_store(id).or_else(|| self.saved.instances.get(id).map(|saved| saved.observed.clone()))

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use evenkeel_engine::FakeEngine;
 use evenkeel_plan::health::target::Question;
 use evenkeel_plan::health::verdict::Answer;
-use evenkeel_plan::instance::container::{Container, ContainerState};
+use evenkeel_plan::instance::container::ContainerState;
 use evenkeel_probe::Probe;
 
 use crate::documents::is_sick;
@@ -32,11 +32,6 @@ impl fmt::Debug for SimProbe {
     }
 }
 
-/// Whether a running container passes its checks.
-pub fn is_well(container: &Container, image: &str) -> bool {
-    container.state == ContainerState::Running && !is_sick(image)
-}
-
 #[async_trait]
 impl Probe for SimProbe {
     async fn ask(&self, question: &Question, _timeout: Duration) -> Answer {
@@ -50,7 +45,8 @@ impl Probe for SimProbe {
         };
         let well = self.engine.any(|container, spec| {
             let image = spec.map_or("", |spec| spec.template.image.as_str());
-            container.addresses.values().any(|own| *own == address) && is_well(container, image)
+            let runs = container.state == ContainerState::Running;
+            container.addresses.values().any(|own| *own == address) && runs && !is_sick(image)
         });
         if well { Answer::pass("200 OK") } else { Answer::fail("connection refused") }
     }
