@@ -90,7 +90,8 @@ impl Cluster {
     pub fn is_calm(&self, number: u8) -> bool {
         let last = self.trouble.get(&number).into_iter().chain(self.trouble.get(&0)).max();
         let since = last.copied().unwrap_or_default();
-        self.under_way.iter().all(|host| *host != number && *host != 0)
+        !self.host(number).wire.is_misled()
+            && self.under_way.iter().all(|host| *host != number && *host != 0)
             && self.host(number).running_since().is_some_and(|began| self.timeline.now() > began + CALM)
             && self.timeline.now() > since + CALM
     }

@@ -12,6 +12,7 @@ use evenkeel_runtime::store::{
 };
 use evenkeel_runtime::tick::{Tick, Ticks};
 use evenkeel_runtime::witness::Witness;
+use tokio::time::Instant;
 
 use crate::chance::Chance;
 use crate::judge::Judge;
@@ -50,6 +51,8 @@ pub enum Cut {
 pub struct Wire {
     faults: Mutex<WireFaults>,
     changed: Arc<Tick>,
+    /// When a watch last missed an event.
+    missed: Mutex<Option<Instant>>,
 }
 
 impl Wire {
@@ -64,6 +67,16 @@ impl Wire {
         self.changed.tell();
     }
 
+    /// Whether a watch has missed an event that a later list has perhaps not yet made good.
+    pub fn is_misled(&self) -> bool {
+        let missed = *self.missed.lock().unwrap_or_else(PoisonError::into_inner);
+        missed.is_some_and(|at| at.elapsed() < RELISTED)
+    }
+
+    fn misses(&self) {
+        *self.missed.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
     /// Until nobody is reached, and that is noticed.
     async fn breaks(&self, changed: &mut Ticks) {
         while self.faults().cut.is_none() {
@@ -75,6 +88,8 @@ impl Wire {
     }
 }
 
+/// A list is compared with what was watched within that time.
+const RELISTED: Duration = Duration::from_secs(610);
 /// How long a call waits for an answer, as the real adapter's.
 const SILENCE: Duration = Duration::from_secs(2);
 
@@ -274,6 +289,7 @@ impl Watch for LifeWatch {
             self.closes = chance.permille(faults.closed);
             drop(chance);
             if missed {
+                self.of.wire.misses();
                 self.of.life.timeline().say(self.of.life.who(), "a watch missed an event");
                 continue;
             }
