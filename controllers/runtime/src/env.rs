@@ -33,12 +33,26 @@ pub struct Env {
     seed: Mutex<u64>,
     /// Which boot the machine's own clock counts from; none: time since `started` stands in for it.
     boot: Option<String>,
+    /// When a simulated machine booted; none: the kernel counts.
+    booted: Option<Instant>,
 }
 
 impl Env {
     /// Chance from `seed`, wall time from `wall`, monotonic time from now on.
     pub fn new(wall: impl WallClock + 'static, seed: u64) -> Self {
-        Self { wall: Box::new(wall), started: Instant::now(), seed: Mutex::new(seed), boot: None }
+        Self {
+            wall: Box::new(wall),
+            started: Instant::now(),
+            seed: Mutex::new(seed),
+            boot: None,
+            booted: None,
+        }
+    }
+
+    /// On a simulated machine that booted at `booted`.
+    #[must_use]
+    pub fn in_boot(self, boot: &str, booted: Instant) -> Self {
+        Self { boot: Some(boot.to_owned()), booted: Some(booted), ..self }
     }
 
     /// The machine's clock, and chance from its random device.
@@ -55,9 +69,10 @@ impl Env {
     /// Time since the machine's boot, the same for all its processes. Goes on in suspend, unlike
     /// [`Env::now`]: for what must have an end on this machine by a time that others count, too.
     pub fn boot_time(&self) -> Duration {
-        match self.boot {
-            Some(_) => Duration::try_from(clock_gettime(ClockId::Boottime)).unwrap_or(Duration::MAX),
-            None => self.now(),
+        match (&self.boot, self.booted) {
+            (_, Some(booted)) => booted.elapsed(),
+            (Some(_), None) => Duration::try_from(clock_gettime(ClockId::Boottime)).unwrap_or(Duration::MAX),
+            (None, None) => self.now(),
         }
     }
 

@@ -37,6 +37,8 @@ pub struct Cluster {
     pub hosts: Vec<Arc<Host>>,
     /// What people want now, by name.
     pub wanted: BTreeMap<String, Service>,
+    /// The names of services of whose slots there must never be two copies.
+    pub exclusive: BTreeSet<String>,
     /// Names of containers that are people's own.
     pub foreign: BTreeSet<(u8, String)>,
     /// What must hold.
@@ -70,6 +72,7 @@ impl Cluster {
             store,
             hosts,
             wanted: BTreeMap::new(),
+            exclusive: BTreeSet::new(),
             foreign: BTreeSet::new(),
             judge,
             timeline,
@@ -126,6 +129,9 @@ impl Cluster {
         self.wishes
             .push(vec![(service.key(), Some(service.text().into_bytes())), (service.check_key(), check)]);
         self.wanted.insert(service.name.clone(), service.clone());
+        if service.exclusive {
+            self.exclusive.insert(service.name.clone());
+        }
     }
 
     fn availability(&mut self, number: u8, availability: &str) {

@@ -85,6 +85,8 @@ pub struct Service {
     pub port: Option<u16>,
     /// Whether it has a volume.
     pub volume: bool,
+    /// Whether no slot of it may ever have two copies.
+    pub exclusive: bool,
 }
 
 impl Service {
@@ -121,6 +123,9 @@ impl Service {
         }
         let order = if self.start_first { "start-first" } else { "stop-first" };
         let _ = writeln!(text, "    update_config: {{order: {order}, monitor: 2s}}");
+        if self.exclusive {
+            text.push_str("    exclusive: true\n    disconnect: {stop_on_client_after: 5s}\n");
+        }
         text.push_str("    resources: {reservations: {memory: 16M}}\n");
         text
     }

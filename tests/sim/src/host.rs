@@ -10,7 +10,7 @@ use evenkeel_api::name::HostName;
 use evenkeel_engine::{Engine, FakeEngine};
 use evenkeel_etcd::MemoryStore;
 use evenkeel_fabric::FakeFabric;
-use evenkeel_manager::{dns, healthcheck, host, instance, network, service};
+use evenkeel_manager::{dns, healthcheck, host, instance, network, service, watchdog};
 use evenkeel_names::handover::Sockets;
 use evenkeel_names::server::Server;
 use evenkeel_runtime::disk::{MemoryDisk, StateDir};
@@ -18,12 +18,13 @@ use evenkeel_runtime::env::Env;
 use futures_util::FutureExt;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::chance::Chance;
 use crate::judge::Judge;
 use crate::life::{Life, Stopped};
 use crate::timeline::Timeline;
-use crate::wire::{LifeDisk, LifeEngine, LifeStore, SimMachine, SimProbe, SimWall, Wire};
+use crate::wire::{LifeDisk, LifeEngine, LifeStore, SimCgroups, SimMachine, SimProbe, SimWall, Wire};
 
 type Failed = Box<dyn std::error::Error + Send + Sync>;
 
@@ -50,6 +51,7 @@ pub struct Host {
     /// Counts down to a crash of its controllers.
     pub fuse: Arc<AtomicU64>,
     boots: AtomicU64,
+    booted: Mutex<Instant>,
     lives: AtomicU64,
     now: Mutex<Option<Now>>,
     seed: u64,
@@ -94,6 +96,7 @@ impl Host {
             powered: watch::Sender::new(true),
             fuse: Arc::default(),
             boots: AtomicU64::new(1),
+            booted: Mutex::new(Instant::now()),
             lives: AtomicU64::new(0),
             now: Mutex::new(None),
             seed,
@@ -147,6 +150,7 @@ impl Host {
     /// It boots.
     pub fn power_on(&self) {
         self.boots.fetch_add(1, Ordering::Relaxed);
+        *self.booted.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         self.engine.set_away(false);
         self.stopped.set(false);
         self.powered.send_replace(true);
@@ -177,7 +181,10 @@ impl Host {
         let disk = self.disk().next_life();
         *self.disk() = disk.clone();
         let mut tasks = JoinSet::new();
-        self.start(&mut tasks, &life, store, disk, names, number, chance.number());
+        // In a container of its own, as for whoever has exclusive services: what holds up the others does
+        // not hold up the watchdog.
+        let guard = Life::new(self.name.as_str(), Arc::default(), Arc::default(), self.timeline.clone());
+        self.start(&mut tasks, [&life, &guard], store, disk, names, number, chance.number());
         self.timeline.say(self.name.as_str(), &format!("controllers begin life {number}"));
         let why = tokio::select! { biased;
             why = life.death() => why,
@@ -191,6 +198,7 @@ impl Host {
             },
         };
         life.kill("ended");
+        guard.kill("ended");
         why
     }
 
@@ -198,7 +206,7 @@ impl Host {
     fn start(
         &self,
         tasks: &mut JoinSet<Result<(), Failed>>,
-        life: &Life,
+        [life, guard]: [&Life; 2],
         store: &MemoryStore,
         disk: MemoryDisk,
         names: Arc<OnceLock<Server>>,
@@ -206,26 +214,37 @@ impl Host {
         seed: u64,
     ) {
         let stream = |what: &str| Chance::new(seed, &format!("{}/{number}/{what}", self.name));
-        let env = Arc::new(Env::new(self.wall.clone(), seed));
+        let boot = format!("{}-boot-{}", self.name, self.boots.load(Ordering::Relaxed));
+        let booted = *self.booted.lock().unwrap_or_else(PoisonError::into_inner);
+        let env = Arc::new(Env::new(self.wall.clone(), seed).in_boot(&boot, booted));
         // One connection for all of them, and one for the lease.
-        let connect = |what: &str| {
+        let connect = |what: &str, life: &Life| {
             let mut chance = stream(what);
             let client = store.client(chance.number());
             Arc::new(LifeStore::new(client, life.clone(), self.wire.clone(), chance, self.judge.clone()))
         };
-        let state_dir =
-            StateDir::on(Arc::new(LifeDisk::new(disk, life.clone())), Path::new("/var/lib/evenkeel"));
+        let dir = |life: &Life| {
+            StateDir::on(Arc::new(LifeDisk::new(disk.clone(), life.clone())), Path::new("/var/lib/evenkeel"))
+        };
+        let state_dir = dir(life);
+        let deps = watchdog::WatchdogDeps {
+            store: connect("watchdog", guard),
+            env: env.clone(),
+            host: self.name.clone(),
+            state_dir: dir(guard),
+            cgroups: Arc::new(SimCgroups(self.engine.clone())),
+        };
+        tasks.spawn(async { Ok(watchdog::run(deps).await?) });
         let engine: Arc<dyn Engine> = Arc::new(LifeEngine::new(
             self.engine.clone(),
             life.clone(),
             stream("engine"),
             self.judge.clone(),
         ));
-        let (store, host) = (connect("store"), self.name.clone());
-        let boot = format!("{}-boot-{}", self.name, self.boots.load(Ordering::Relaxed));
+        let (store, host) = (connect("store", life), self.name.clone());
         let deps = host::HostDeps {
             store: store.clone(),
-            lease_store: connect("lease"),
+            lease_store: connect("lease", life),
             env: env.clone(),
             engine: engine.clone(),
             machine: Arc::new(SimMachine(address(self.number))),
@@ -251,6 +270,7 @@ impl Host {
             host: host.clone(),
             state_dir: state_dir.clone(),
             leads: self.leads,
+            exclusive_any_etcd: true,
         };
         tasks.spawn(async { Ok(service::run(deps).await?) });
         let deps = healthcheck::HealthcheckDeps {

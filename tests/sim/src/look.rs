@@ -103,6 +103,7 @@ impl Looker {
         if versions != self.versions || revision != self.revision {
             (self.versions, self.revision) = (versions, revision);
             self.copies = cluster.hosts.iter().flat_map(|host| copies_on(host)).collect();
+            self.exclusive(cluster);
             self.read_endpoints(cluster);
             self.count(cluster);
             self.records = cluster.store.peek(&prefix::instances()).into_iter().map(|kv| kv.key).collect();
@@ -130,6 +131,19 @@ impl Looker {
         }
         let alive = cluster.store.peek(&prefix::alive()).into_iter();
         self.alive = alive.filter_map(|kv| Some(kv.key.strip_prefix("alive/")?.to_owned())).collect();
+    }
+
+    /// I1: of an exclusive slot, never two run.
+    fn exclusive(&self, cluster: &Cluster) {
+        let mut slots: BTreeMap<(&str, &str), &Copy> = BTreeMap::new();
+        for copy in self.copies.iter().filter(|copy| copy.runs && cluster.exclusive.contains(&copy.service)) {
+            let Some((slot, _seq)) = copy.name.rsplit_once('.') else { continue };
+            if let Some(other) = slots.insert((&copy.service, slot), copy) {
+                let what =
+                    format!("{} on h{} and {} on h{} run", other.name, other.host, copy.name, copy.host);
+                cluster.timeline.violated("I1 never two", &what);
+            }
+        }
     }
 
     /// I6: how many copies are well, while nothing is wrong with anybody.

@@ -203,7 +203,8 @@ impl People {
         let count = size.copies.map_or(chance.between(2, 7), |copies| u64::from(copies / 10).max(2));
         let most = size.copies.map_or(u32::from(hosts) * 2, |copies| copies / count as u32 * 2);
         let services = (0..count).map(|n| {
-            let global = chance.permille(120);
+            let (global, exclusive) = (chance.permille(120), chance.permille(300));
+            let global = global && !exclusive;
             let port = chance.permille(250).then_some(8000 + n as u16);
             let most = if port.is_some() { u32::from(hosts) - 1 } else { most };
             Service {
@@ -212,9 +213,10 @@ impl People {
                 image: Image::Good,
                 version: 0,
                 checked: chance.permille(600),
-                start_first: chance.permille(500),
+                start_first: chance.permille(500) && !exclusive,
                 port,
                 volume: chance.permille(150),
+                exclusive,
             }
         });
         let services: Vec<_> = services.collect();

@@ -7,8 +7,11 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use async_trait::async_trait;
 use evenkeel_api::network::Cidr;
 use evenkeel_api::record::Timestamp;
+use evenkeel_engine::FakeEngine;
 use evenkeel_manager::host::machine::{Machine, MachineError};
+use evenkeel_manager::watchdog::{Cgroups, Sweep};
 use evenkeel_plan::host::facts::{self, DeviceAddress, Route};
+use evenkeel_plan::instance::container::ContainerState;
 use evenkeel_runtime::env::WallClock;
 use tokio::time::Instant;
 
@@ -22,6 +25,24 @@ impl Machine for SimMachine {
         let eth0 = DeviceAddress { device: "eth0".to_owned(), address: self.0, prefix: 24 };
         let lan = Route { destination: Cidr::new(self.0, 24), device: "eth0".to_owned(), protocol: 2 };
         Ok(facts::Machine { addresses: vec![eth0], routes: vec![lan] })
+    }
+}
+
+/// Ends what an engine in memory runs, without asking it.
+#[derive(Debug, Clone)]
+pub struct SimCgroups(pub FakeEngine);
+
+impl Cgroups for SimCgroups {
+    fn check(&self) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn end(&self, container: &str, _search: bool) -> std::io::Result<Sweep> {
+        let runs = self.0.any(|one, _| one.id == container && one.state == ContainerState::Running);
+        if runs {
+            self.0.crash(container, 137, false);
+        }
+        Ok(Sweep { found: usize::from(runs), left: 0 })
     }
 }
 

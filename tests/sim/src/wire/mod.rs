@@ -9,6 +9,6 @@ mod store;
 
 pub use disk::LifeDisk;
 pub use engine::LifeEngine;
-pub use machine::{SimMachine, SimWall};
+pub use machine::{SimCgroups, SimMachine, SimWall};
 pub use probe::SimProbe;
 pub use store::{Cut, LifeStore, Wire, WireFaults};
