@@ -115,7 +115,8 @@ impl Drop for Watch {
 struct Host {
     name: String,
     cgroups: PathBuf,
-    containers: PathBuf,
+    /// Tells the process whose root is the machine's, while it has power.
+    holder: PathBuf,
     names: BTreeMap<String, String>,
 }
 
@@ -124,8 +125,8 @@ impl Host {
         let below = format!("evenkeel-lab/{}/{name}", lab.name());
         let root = Path::new("/sys/fs/cgroup");
         let tree = if root.join("cgroup.controllers").exists() { root.to_owned() } else { root.join("pids") };
-        let containers = lab.file(&format!("{name}/disk/docker/containers"));
-        Self { name: name.to_owned(), cgroups: tree.join(below), containers, names: BTreeMap::new() }
+        let holder = lab.file(&format!("{name}/holder"));
+        Self { name: name.to_owned(), cgroups: tree.join(below), holder, names: BTreeMap::new() }
     }
 
     fn running(&mut self, prefix: &str) -> Vec<Running> {
@@ -147,7 +148,9 @@ impl Host {
         if let Some(known) = self.names.get(id) {
             return Some(known.clone());
         }
-        let text = std::fs::read_to_string(self.containers.join(id).join("config.v2.json")).ok()?;
+        let holder = std::fs::read_to_string(&self.holder).ok()?;
+        let file = format!("/proc/{}/root/var/lib/docker/containers/{id}/config.v2.json", holder.trim());
+        let text = std::fs::read_to_string(file).ok()?;
         let config: Value = serde_json::from_str(&text).ok()?;
         let name = config["Name"].as_str()?.trim_start_matches('/').to_owned();
         self.names.insert(id.to_owned(), name.clone());
