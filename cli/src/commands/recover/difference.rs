@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_api::key::Key;
 use evenkeel_api::meta::ObjectRef;
-use evenkeel_api::name::{HostName, InstanceId, ServiceId};
+use evenkeel_api::name::{HostName, InstanceId, ServiceId, Slot};
 use evenkeel_api::recall::{Recall, Remembered, is_durable};
 use evenkeel_api::record::{Cluster, Desired, Instance, Rollout};
 use serde::Serialize;
@@ -243,7 +243,39 @@ pub fn import(store: &Store, memory: &Memory) -> BTreeMap<Key, Write> {
             writes.insert(key.clone(), Write { value: known.map(|known| known.value.clone()), revision });
         }
     }
+    one_of_each_exclusive_slot(store, &mut writes);
     writes
+}
+
+/// Memories of several times may know several copies of an exclusive slot, and each would be proved alive. The
+/// newest one holds, and the others are lost.
+fn one_of_each_exclusive_slot(store: &Store, writes: &mut BTreeMap<Key, Write>) {
+    let mut slots: BTreeMap<(ServiceId, Slot), Vec<(u64, Key, Instance)>> = BTreeMap::new();
+    let keys: BTreeSet<Key> = store.records.keys().chain(writes.keys()).cloned().collect();
+    for key in keys {
+        let Key::Instance(_, id) = &key else { continue };
+        let value = match writes.get(&key) {
+            Some(write) => write.value.as_deref(),
+            None => store.records.get(&key).map(|stands| stands.value.as_str()),
+        };
+        let Some(record) = value.and_then(|value| serde_json::from_str::<Instance>(value).ok()) else {
+            continue;
+        };
+        if record.fence.is_some() && record.desired < Desired::Lost {
+            let slot = (id.service.clone(), record.slot.clone());
+            slots.entry(slot).or_default().push((id.seq, key, record));
+        }
+    }
+    for mut copies in slots.into_values() {
+        copies.sort_by_key(|(seq, ..)| *seq);
+        copies.pop();
+        for (_, key, record) in copies {
+            let revision = store.records.get(&key).map_or(0, |stands| stands.revision);
+            let cause = "a newer copy is known".to_owned();
+            let lost = Instance { desired: Desired::Lost, cause, ..record };
+            writes.insert(key, Write { value: serde_json::to_string(&lost).ok(), revision });
+        }
+    }
 }
 
 fn of_new_document(key: &Key, store: &Store, memory: &Memory) -> bool {

@@ -112,3 +112,30 @@ fn numbers_go_on_above_all_that_was_used() {
     let found = cluster(&now, &memory);
     assert_eq!((found.uid.as_str(), found.epoch, found.level, found.floor), ("u", 2, 1, 35 * 36 + 35));
 }
+
+#[test]
+fn of_an_exclusive_slot_the_newest_copy_alone_is_brought_back() {
+    let exclusive = |desired: &str| {
+        format!(
+            r#"{{"template":"a/db@7","slot":"1","desired":"{desired}","cause":"x","fence":{{"token":1,"stop_after":"5s"}}}}"#
+        )
+    };
+    // The store went back to a time at which the first copy was on h1; h2 and h3 remember later ones.
+    let now = store(&[("instances/h1/a.db.1.a", &exclusive("run"), 10), ("services/a/db", "1", 5)]);
+    let on = |host: &str, key: &str| Of::Host(host.parse().unwrap(), recall(&[(key, &exclusive("run"), 70)]));
+    let memory =
+        Memory::of(vec![on("h2", "instances/h2/a.db.1.b"), on("h3", "instances/h3/a.db.1.c")]).unwrap();
+    let desired: Vec<(String, Desired)> = import(&now, &memory)
+        .into_iter()
+        .map(|(key, write)| {
+            let record: Instance = serde_json::from_str(&write.value.unwrap()).unwrap();
+            (key.to_string(), record.desired)
+        })
+        .collect();
+    let expected = [
+        ("instances/h1/a.db.1.a", Desired::Lost),
+        ("instances/h2/a.db.1.b", Desired::Lost),
+        ("instances/h3/a.db.1.c", Desired::Run),
+    ];
+    assert_eq!(desired, expected.map(|(key, desired)| (key.to_owned(), desired)));
+}
