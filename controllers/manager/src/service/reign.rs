@@ -239,7 +239,12 @@ impl Reign {
     fn observe(&mut self) {
         let now = self.env.now();
         self.cache.world.wall = self.env.wall();
-        self.cache.world.no_exclusive = self.fitness.no_exclusive();
+        let no_exclusive = self.fitness.no_exclusive();
+        if self.cache.world.no_exclusive != no_exclusive {
+            // News that came while a pass was under way wake nobody any more.
+            self.cache.world.no_exclusive = no_exclusive;
+            self.all();
+        }
         let before = self.memory.held();
         self.memory.observe(&self.cache.world, now, true);
         if self.memory.held() != before {
