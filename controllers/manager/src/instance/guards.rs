@@ -66,13 +66,14 @@ impl Warden {
         self.state_dir.path().join(fence(id))
     }
 
-    /// Writes it; `false`: it cannot be written.
-    pub(super) fn write(&self, id: &InstanceId, held: Option<Fence>) -> bool {
-        let Some(held) = held else { return true };
-        let written = write_in_place(&self.state_dir, &fence(id), &format!("{}\n", held.token));
-        written
-            .inspect_err(|error| tracing::error!(instance = %id, %error, "its fence cannot be written"))
-            .is_ok()
+    /// Writes it.
+    ///
+    /// # Errors
+    /// It cannot be written: why, for people.
+    pub(super) fn write(&self, id: &InstanceId, held: Option<Fence>) -> Result<(), String> {
+        let Some(held) = held else { return Ok(()) };
+        write_in_place(&self.state_dir, &fence(id), &format!("{}\n", held.token))
+            .map_err(|error| format!("its fence file {} cannot be written: {error}", self.path(id).display()))
     }
 
     /// Nobody needs it any more.

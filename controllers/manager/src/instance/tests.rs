@@ -595,6 +595,22 @@ async fn a_container_that_cannot_start_or_pauses_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_resolver_file_that_cannot_be_written_is_told_and_tried_again() {
+    let world = World::started().await;
+    // As on a disk without room, where folder and file cannot be made.
+    let folder = world.folder.path().join("instance/resolv");
+    std::fs::create_dir_all(world.folder.path().join("instance")).unwrap();
+    std::fs::write(&folder, "in the way").unwrap();
+    world.want(&id(1), Desired::Run).await;
+    let told = world.until_told(&id(1), |state| matches!(state, InstanceState::Failed { .. })).await;
+    let InstanceState::Failed { why } = told.state else { unreachable!() };
+    assert!(why.contains("resolver file") && why.contains("shop.web.1.1"), "{why}");
+    assert_eq!(world.count(Op::Create), 0, "a container without its names");
+    std::fs::remove_file(&folder).unwrap();
+    world.until_running(&id(1)).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_that_waits_for_its_network_starts_when_it_stands() {
     let world = World::new().await;
     let other =

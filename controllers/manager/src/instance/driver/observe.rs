@@ -269,31 +269,32 @@ impl Driver {
             .map(|(id, _)| id.clone())
             .collect();
         for id in ids {
-            self.write_resolver(&id);
+            if let Err(why) = self.write_resolver(&id) {
+                tracing::error!(instance = %id, why, "what its container has goes on holding");
+            }
         }
     }
 
-    /// Writes one; `false`: it cannot be written.
-    pub(super) fn write_resolver(&mut self, id: &InstanceId) -> bool {
-        let Some((record, _)) = self.world.record(id) else { return true };
-        let Some(template) = self.world.template(&record.template, id) else { return true };
+    /// Writes one.
+    ///
+    /// # Errors
+    /// It cannot be written: why, for people.
+    pub(super) fn write_resolver(&mut self, id: &InstanceId) -> Result<(), String> {
+        let Some((record, _)) = self.world.record(id) else { return Ok(()) };
+        let Some(template) = self.world.template(&record.template, id) else { return Ok(()) };
         if !resolv::is_mounted(&template) {
-            return true;
+            return Ok(());
         }
         let first = template.networks().into_iter().next();
         let Some((name, network)) = first.and_then(|name| self.world.networks.get_key_value(&name)) else {
-            return true;
+            return Ok(());
         };
-        let Some(gateway) = network.subnet.nth(1) else { return true };
+        let Some(gateway) = network.subnet.nth(1) else { return Ok(()) };
         let peer = resolv::peer(id, &self.world.peers(name));
         let text = resolv::text(id, &template, &Resolvers { gateway, peer, domain: network.domain.clone() });
-        match self.resolvers.write(id, &text) {
-            Ok(()) => true,
-            Err(error) => {
-                tracing::error!(instance = %id, %error, "its resolver file cannot be written");
-                false
-            }
-        }
+        self.resolvers.write(id, &text).map_err(|error| {
+            format!("its resolver file {} cannot be written: {error}", self.resolvers.path(id).display())
+        })
     }
 
     /// The addresses that others hold on the engine's network of that name, as far as they were found.

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use evenkeel_api::name::{InstanceId, NetworkName};
 use evenkeel_api::network::HostSubnet;
-use evenkeel_api::record::{Desired, Instance};
+use evenkeel_api::record::{Desired, Fence, Instance};
 use evenkeel_api::service::Template;
 use evenkeel_plan::instance::container::ContainerState;
 use evenkeel_plan::instance::decide::{Action, Decision, View, decide};
@@ -152,20 +152,21 @@ impl Driver {
         };
         let Some(slot) = self.slots.get_mut(id) else { return };
         tracing::debug!(instance = %id, action = name(&action), "begins");
+        let fence = record.as_ref().and_then(|record| record.fence);
         match &action {
             Action::Pull { reference } => return self.pull(id, reference),
             Action::Create { spec, .. } => {
                 slot.asked_image = Some(spec.image.clone());
-                let fence = record.as_ref().and_then(|record| record.fence);
-                if !self.write_resolver(id) || !self.warden.write(id, fence) {
-                    return;
+                if let Err(why) = self.write_files(id, fence, true) {
+                    return self.cannot_make(id, why);
                 }
             }
             // A file that is gone would keep the container from starting.
             Action::Start => {
                 slot.starting = true;
-                self.write_resolver(id);
-                self.warden.write(id, record.as_ref().and_then(|record| record.fence));
+                if let Err(why) = self.write_files(id, fence, false) {
+                    return self.cannot_make(id, why);
+                }
             }
             Action::Update(limits) => slot.asked_limits = Some(*limits),
             Action::Remove if slot.memory.address_taken => self.move_away(id),
@@ -186,6 +187,26 @@ impl Driver {
         (slot.busy, slot.wake) = (true, None);
         let (executor, container, of) = (self.executor.clone(), slot.container.clone(), id.clone());
         self.begin(id.clone(), async move { executor.act(&of, container.as_ref(), action, confirm).await });
+    }
+
+    /// The files that its container mounts.
+    fn write_files(&mut self, id: &InstanceId, fence: Option<Fence>, new: bool) -> Result<(), String> {
+        match self.write_resolver(id) {
+            // Older names are better than no start; an older token is not.
+            Err(why) if !new => tracing::warn!(instance = %id, why, "started with the file that it has"),
+            written => written?,
+        }
+        self.warden.write(id, fence)
+    }
+
+    /// As when the engine cannot make it: told, and tried again with pauses.
+    fn cannot_make(&mut self, id: &InstanceId, why: String) {
+        let now = self.now();
+        let Some(slot) = self.slots.get_mut(id) else { return };
+        slot.starting = false;
+        slot.memory.troubled(why, now);
+        slot.memory.runs.failed_to_start(now);
+        self.due.insert(id.clone());
     }
 
     fn begin(&mut self, id: InstanceId, work: impl Future<Output = Outcome> + Send + 'static) {
