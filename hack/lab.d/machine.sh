@@ -58,8 +58,12 @@ pids_on() { # MACHINE NAME
 signal_on() { # MACHINE NAME SIGNAL
     local pids
     pids=$(pids_on "$1" "$2")
+    [ -n "$pids" ] || return 0
+    # nsenter, their parent, stops itself with them; left so, it would never collect them.
     # shellcheck disable=SC2086 # a list
-    [ -z "$pids" ] || kill "-$3" $pids 2>/dev/null || true
+    [ "$3" != CONT ] || kill -CONT $(ps -o ppid= -p "$(xargs <<<"$pids")") 2>/dev/null || true
+    # shellcheck disable=SC2086 # a list
+    kill "-$3" $pids 2>/dev/null || true
 }
 
 none_on() { [ -z "$(pids_on "$1" "$2")" ]; }
@@ -107,6 +111,9 @@ power_off() { # MACHINE
         holder=$(cat "$LAB/$1/holder")
         # The cable first, as its peers would notice both at once.
         ip -n "$(ns $SWITCH)" link set "$(port_of "$1")" down 2>/dev/null || true
+        # What stands still outside of it would not collect what ends inside.
+        signal_on "$1" etcd CONT
+        signal_on "$1" dockerd CONT
         kill -KILL "$holder" 2>/dev/null || true
         wait_for 20 "end of $1's processes" not_running "$holder"
     fi

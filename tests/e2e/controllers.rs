@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use evenkeel_runtime::env::Env;
 use evenkeel_tests::lab::case::is_full;
-use evenkeel_tests::lab::cluster::{Snapshot, settled};
+use evenkeel_tests::lab::cluster::settled;
 use evenkeel_tests::lab::load::Load;
 use evenkeel_tests::lab::{Lab, case, eventually, pause};
 use tokio::time::Instant;
@@ -23,7 +23,7 @@ fn killed_controllers_touch_nothing_at_rest() {
         lab.put("networks/lan", &documents::lan());
         lab.put("services/shop/web", &documents::web("1", DEPLOY));
         lab.settled("shop/web", 6, 60);
-        let before = runs(lab);
+        let before = lab.runs(&lab.hosts());
         let alive = lab.alive();
         for controller in CONTROLLERS {
             for host in lab.hosts() {
@@ -31,19 +31,10 @@ fn killed_controllers_touch_nothing_at_rest() {
             }
         }
         pause(Duration::from_secs(5));
-        assert_eq!(before, runs(lab), "a container was started, stopped or removed");
+        assert_eq!(before, lab.runs(&lab.hosts()), "a container was started, stopped or removed");
         assert_eq!(alive, lab.alive(), "a host registered anew");
         lab.settled("shop/web", 6, 20);
     });
-}
-
-/// Every container of ours, with its start.
-fn runs(lab: &Lab) -> BTreeMap<String, String> {
-    lab.hosts()
-        .iter()
-        .flat_map(|host| lab.containers(host))
-        .map(|copy| (copy.name.clone(), copy.started()))
-        .collect()
 }
 
 #[test]
@@ -90,7 +81,7 @@ fn rollouts_go_on_through_killed_controllers() {
             rollouts.longest
         );
         assert_eq!(alive, lab.alive(), "a host was counted lost");
-        nothing_orphaned(lab);
+        lab.nothing_orphaned();
     });
 }
 
@@ -163,17 +154,4 @@ fn nothing_double(lab: &Lab) {
         let templates: BTreeSet<&String> = copies.iter().map(|(template, _)| template).collect();
         assert!(copies.len() <= 2 && templates.len() == copies.len(), "slot {slot} is double: {copies:?}");
     }
-}
-
-/// Each container has its record, and each record its container.
-fn nothing_orphaned(lab: &Lab) {
-    let store: Snapshot = lab.store();
-    let wanted: BTreeSet<String> =
-        store.keys("instances/").map(|key| key["instances/".len()..].to_owned()).collect();
-    let there: BTreeSet<String> = lab
-        .hosts()
-        .iter()
-        .flat_map(|host| lab.containers(host).into_iter().map(move |copy| format!("{host}/{}", copy.name)))
-        .collect();
-    assert_eq!(wanted, there, "records and containers differ");
 }

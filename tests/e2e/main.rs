@@ -13,6 +13,7 @@ mod controllers;
 mod documents;
 mod etcdctl;
 mod exclusive;
+mod faults;
 mod images;
 mod placement;
 mod power;

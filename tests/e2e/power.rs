@@ -7,7 +7,6 @@ use std::time::Duration;
 use evenkeel_runtime::env::{SystemClock, WallClock};
 use evenkeel_tests::lab::load::{Change, Load};
 use evenkeel_tests::lab::{Lab, case, eventually, pause};
-use serde_json::Value;
 
 use crate::{documents, load};
 
@@ -38,26 +37,13 @@ fn a_lost_host_is_out_of_the_names_and_replaced() {
             .unwrap_or_else(|| panic!("no other host carries copies"));
         lose(lab, &other, "another host");
         if lab.setting("MEMBERS") == "3" {
-            lose(lab, &etcd_leader(lab), "the host of etcd's leader");
+            lose(lab, &lab.etcd_leader(), "the host of etcd's leader");
         }
     });
 }
 
-fn etcd_leader(lab: &Lab) -> String {
-    let text = lab.etcdctl(&["endpoint", "status", "--cluster", "-w", "json"]).ok();
-    let answer: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{text}: {error}"));
-    let leads = |member: &&Value| member["Status"]["leader"] == member["Status"]["header"]["member_id"];
-    let endpoint =
-        answer.as_array().into_iter().flatten().find(leads).unwrap_or_else(|| panic!("etcd has no leader"));
-    let endpoint = endpoint["Endpoint"].as_str().unwrap_or_default();
-    lab.hosts()
-        .into_iter()
-        .find(|host| endpoint.contains(&format!("{}:", lab.address(host))))
-        .unwrap_or_else(|| panic!("no host has {endpoint}"))
-}
-
 fn lose(lab: &Lab, victim: &str, what: &str) {
-    let with_etcd = lab.setting("MEMBERS") == "3" && etcd_leader(lab) == victim;
+    let with_etcd = lab.setting("MEMBERS") == "3" && lab.etcd_leader() == victim;
     let others = lab.hosts_but(victim);
     let copies = lab.copies("shop/web");
     let gone: BTreeSet<String> =
@@ -107,7 +93,7 @@ fn lose(lab: &Lab, victim: &str, what: &str) {
     healthy_hosts_stayed(lab, &alive, &others);
     answers(lab, &others);
 
-    let before = runs(lab, &others);
+    let before = lab.runs(&others);
     lab.run(&["poweron", victim]);
     eventually(60, &format!("{victim} back"), || {
         if lab.try_store()?.values.contains_key(&format!("alive/{victim}")) {
@@ -119,7 +105,7 @@ fn lose(lab: &Lab, victim: &str, what: &str) {
     lab.settled("shop/web", 6, 60);
     lab.settled("shop/pair", 2, 60);
     pause(Duration::from_secs(2));
-    let after = runs(lab, &others);
+    let after = lab.runs(&others);
     for (name, started) in &after {
         if let Some(former) = before.get(name) {
             assert_eq!(former, started, "{name} restarted when {victim} came back");
@@ -158,14 +144,6 @@ fn healthy_hosts_stayed(
     for host in others {
         assert_eq!(before.get(host), now.get(host), "{host} lost its lease");
     }
-}
-
-fn runs(lab: &Lab, hosts: &[String]) -> BTreeMap<String, String> {
-    hosts
-        .iter()
-        .flat_map(|host| lab.containers(host))
-        .map(|copy| (copy.name.clone(), copy.started()))
-        .collect()
 }
 
 /// Each address in the names is asked, from each host.

@@ -1,7 +1,6 @@
 //! From whatever a case left to a cluster without documents: so that each case starts from the same place.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use super::cluster::PREFIX;
 use super::{Lab, eventually};
@@ -42,17 +41,13 @@ impl Lab {
 
     /// Machines, engines, etcd and controllers: all on.
     fn revive(&self) {
-        if self.try_store().is_err() {
-            self.call(&["etcd", "resume"]);
-            self.call(&["etcd", "start"]);
-        }
+        self.undo_faults();
         let alive = eventually(30, "etcd", || self.try_store()).records::<serde_json::Value>("alive/");
         for host in self.hosts() {
             if !self.exec(&host, &["true"]).succeeded() {
                 self.run(&["poweron", &host]);
             }
             if !alive.contains_key(&host) {
-                self.call(&["heal", &host]);
                 self.call(&["engine", &host, "resume"]);
                 self.run(&["engine", &host, "start"]);
                 self.run(&["controllers", &host, "start"]);
@@ -94,14 +89,8 @@ impl Lab {
     /// All at once, and confirmed: half of all services gone would otherwise be held as a slip.
     fn delete_documents(&self) {
         let store = self.store();
-        let mut txn = String::from("\n");
-        for kind in ["healthchecks/", "services/", "networks/", "pins/"] {
-            for key in store.keys(kind) {
-                let _ = writeln!(txn, "del {PREFIX}{key}");
-            }
-        }
-        let _ = writeln!(txn, "put {PREFIX}confirmed '{{\"by\":\"e2e\",\"what\":\"all\"}}'\n\n");
-        self.feed(&["etcdctl", "txn"], &txn).ok();
+        let kinds = ["healthchecks/", "services/", "networks/", "pins/"];
+        self.delete_all(kinds.iter().flat_map(|kind| store.keys(kind)).map(String::as_str));
     }
 
     fn forget_words(&self) {

@@ -1,6 +1,7 @@
 //! The store as people and controllers see it: through etcd's own CLI, records by their types.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use base64::Engine as _;
 use evenkeel_api::key::Key;
@@ -67,6 +68,20 @@ impl Lab {
         self.etcdctl(&["del", &key]).ok();
     }
 
+    /// Deletes keys as somebody who means it, in as few transactions as etcd allows: else many at once count
+    /// as a slip.
+    pub fn delete_all<'k>(&self, keys: impl IntoIterator<Item = &'k str>) {
+        let keys: Vec<&str> = keys.into_iter().collect();
+        for part in keys.chunks(100) {
+            let mut txn = String::from("\n");
+            for key in part {
+                let _ = writeln!(txn, "del {PREFIX}{key}");
+            }
+            let _ = writeln!(txn, "put {PREFIX}confirmed '{{\"by\":\"e2e\",\"what\":\"all\"}}'\n\n");
+            self.feed(&["etcdctl", "txn"], &txn).ok();
+        }
+    }
+
     /// All that is in the store.
     ///
     /// # Errors
@@ -122,6 +137,25 @@ impl Lab {
         super::eventually(15, &format!("a leader of {controller}"), || {
             let leader: Option<Leader> = self.try_store()?.record(&format!("leaders/{controller}"));
             leader.map(|leader| leader.host.to_string()).ok_or_else(|| "none".to_owned())
+        })
+    }
+
+    /// The machine whose etcd member leads etcd.
+    pub fn etcd_leader(&self) -> String {
+        super::eventually(15, "a leader of etcd", || {
+            // It fails where one member does not answer, and has printed those that do.
+            let text = self.etcdctl(&["endpoint", "status", "--cluster", "-w", "json"]).out;
+            let answer: Value = serde_json::from_str(&text).map_err(|error| format!("{text}: {error}"))?;
+            let leads =
+                |member: &&Value| member["Status"]["leader"] == member["Status"]["header"]["member_id"];
+            let endpoint = answer.as_array().into_iter().flatten().find(leads).ok_or("none")?;
+            let endpoint = endpoint["Endpoint"].as_str().unwrap_or_default();
+            let mut machines = self.hosts();
+            machines.push("infra".to_owned());
+            machines
+                .into_iter()
+                .find(|machine| endpoint.contains(&format!("{}:", self.address(machine))))
+                .ok_or_else(|| format!("no machine has {endpoint}"))
         })
     }
 

@@ -34,11 +34,10 @@ pub struct Container {
 }
 
 impl Container {
-    /// Which copy it is.
+    /// Which copy it is: by its label, as people may give it another name.
     pub fn instance(&self) -> InstanceId {
-        self.name
-            .parse()
-            .unwrap_or_else(|error| panic!("container {} has no name of ours: {error}", self.name))
+        let id = self.labels.get("evenkeel.instance").unwrap_or(&self.name);
+        id.parse().unwrap_or_else(|error| panic!("container {} is no copy of ours: {error}", self.name))
     }
 
     /// Its address on a network of ours.

@@ -12,12 +12,15 @@ pub mod case;
 pub mod clean;
 pub mod cluster;
 pub mod engine;
+pub mod fault;
+pub mod invariants;
 pub mod load;
 pub mod raw;
 pub mod running;
 pub mod wait;
 
 pub use case::case;
+pub use fault::{Outcome, fault, rare_fault};
 pub use wait::{eventually, pause, since};
 
 /// A lab that is up.

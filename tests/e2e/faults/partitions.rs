@@ -1,0 +1,150 @@
+//! Cases 11, 12, 15 and 16: a host is alive and cannot be heard, wholly or from one side.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use evenkeel_tests::lab::{Lab, Outcome, eventually, fault, pause, rare_fault, since};
+use tokio::time::Instant;
+
+use super::length;
+use super::shop::{COPIES, Shop, converged, killed_come_back};
+
+const VICTIM: &str = "h2";
+
+#[test]
+fn case_11_a_lease_expires_while_its_host_is_alive() {
+    rare_fault(11, |lab| cut_from_etcd(lab, Duration::from_secs(10)));
+}
+
+#[test]
+fn case_16_a_host_without_etcd() {
+    fault(16, |lab| cut_from_etcd(lab, length(600, 20)));
+}
+
+/// The host's own containers go on, and when it is back the surplus goes.
+fn cut_from_etcd(lab: &Lab, time: Duration) -> Outcome {
+    if lab.setting("MEMBERS") == "3" && lab.etcd_leader() == VICTIM {
+        // It would be a loss of etcd's leader too, which is another case.
+        lab.run(&["etcd", "stop", VICTIM]);
+        lab.run(&["etcd", "start", VICTIM]);
+        pause(Duration::from_secs(3));
+    }
+    let shop = Shop::open(lab, VICTIM);
+    let only = [VICTIM.to_owned()];
+    let there = lab.runs(&only);
+    lab.run(&["cut", VICTIM, "--from", "etcd"]);
+    let begun = Instant::now();
+    pause(Duration::from_secs(5));
+    let idle: Vec<_> = lab.copies_on(&only, "shop/idle").into_iter().take(1).collect();
+    let back = killed_come_back(lab, &idle);
+    let killed: BTreeSet<&String> = idle.iter().map(|(_, copy)| &copy.name).collect();
+    while begun.elapsed() < time {
+        let now = lab.runs(&only);
+        for (name, run) in there.iter().filter(|(name, _)| !killed.contains(name)) {
+            assert_eq!(now.get(name), Some(run), "{name} was touched on the host without etcd");
+        }
+        pause(Duration::from_secs(1));
+    }
+    assert!(!lab.dig(VICTIM, super::shop::WEB).is_empty(), "no names on the host without etcd");
+    let gone = since(begun);
+    lab.run(&["heal", VICTIM, "--from", "etcd"]);
+    let surplus = surplus_goes(lab);
+    let unharmed = shop.close_unharmed();
+    converged(lab, 30);
+    Outcome::Passed(format!(
+        "{VICTIM} without etcd for {gone:.0} s: its copies ran on, one that crashed was back within {back:.0} ms; \
+         {unharmed}; surplus copies gone {surplus:.1} s after"
+    ))
+}
+
+/// Seconds until there are as many copies as wanted again, and no more.
+fn surplus_goes(lab: &Lab) -> f64 {
+    let begun = Instant::now();
+    eventually(40, "no surplus copies", || {
+        let (web, idle) = (lab.copies("shop/web").len(), lab.copies("shop/idle").len());
+        let wanted = COPIES as usize;
+        if web == wanted && idle == wanted { Ok(()) } else { Err(format!("{web} web, {idle} idle")) }
+    });
+    let took = since(begun);
+    assert!(took <= 10.0, "surplus copies were gone only after {took:.1} s");
+    took
+}
+
+#[test]
+fn case_12_controllers_stand_still() {
+    rare_fault(12, |lab| {
+        let shop = Shop::open(lab, VICTIM);
+        let only = [VICTIM.to_owned()];
+        let there = lab.runs(&only);
+        let workers = lab.workers(VICTIM);
+        assert!(!workers.is_empty(), "no workers on {VICTIM}");
+        let each = |verb: &str| {
+            let names: &[&str] = if lab.is_separate() {
+                &["host", "network", "service", "healthcheck", "instance", "dns"]
+            } else {
+                &["service"]
+            };
+            for name in names {
+                lab.run(&["controllers", VICTIM, verb, name]);
+            }
+        };
+        each("pause");
+        let begun = Instant::now();
+        pause(Duration::from_secs(30));
+        assert_eq!(there, lab.runs(&only), "containers were touched while their controllers stood still");
+        let gone = since(begun);
+        each("resume");
+        let surplus = surplus_goes(lab);
+        assert_eq!(workers, lab.workers(VICTIM), "controllers that had stood still ended");
+        let unharmed = shop.close_unharmed();
+        converged(lab, 30);
+        Outcome::Passed(format!(
+            "controllers of {VICTIM} stood still for {gone:.0} s: {unharmed}; surplus copies gone {surplus:.1} s after"
+        ))
+    });
+}
+
+#[test]
+fn case_15_a_host_reaches_etcd_but_not_its_peers() {
+    rare_fault(15, |lab| {
+        // Nobody asks across the cut: what it takes away are packets, not decisions.
+        let shop = Shop::away_from(lab, VICTIM);
+        let before = (lab.runs(&lab.hosts()), lab.alive());
+        lab.run(&["cut", VICTIM, "--from", "peers"]);
+        let begun = Instant::now();
+        pause(length(180, 15));
+        let gone = since(begun);
+        assert_eq!(before, (lab.runs(&lab.hosts()), lab.alive()), "a host was given up that etcd hears");
+        let changes: usize = lab.hosts_but(VICTIM).iter().map(|host| shop.said(host).len() - 1).sum();
+        assert!(changes as f64 <= 2.0 + gone / 60.0, "the names changed {changes} times in {gone:.0} s");
+        lab.run(&["heal", VICTIM]);
+        let unharmed = shop.close_unharmed();
+        converged(lab, 30);
+        Outcome::Passed(format!(
+            "{VICTIM} cut off from its peers for {gone:.0} s: nothing moved, the names changed {changes} times; {unharmed}"
+        ))
+    });
+}
+
+#[test]
+fn case_15_a_host_reaches_its_peers_but_not_etcd() {
+    rare_fault(15, |lab| {
+        let shop = Shop::open(lab, VICTIM);
+        lab.run(&["cut", VICTIM, "--from", "etcd"]);
+        let begun = Instant::now();
+        pause(length(180, 20));
+        let gone = since(begun);
+        let watchers = lab.hosts_but(VICTIM);
+        // Out when its lease ended, and each of its copies' successors in.
+        let changes = watchers.iter().map(|host| shop.said(host).len() - 1).max().unwrap_or(0);
+        assert!(changes as f64 <= 6.0 + gone / 60.0, "the names changed {changes} times in {gone:.0} s");
+        lab.run(&["heal", VICTIM]);
+        let surplus = surplus_goes(lab);
+        let unharmed = shop.close_unharmed();
+        converged(lab, 30);
+        Outcome::Passed(format!(
+            "{VICTIM} cut off from etcd for {gone:.0} s, reached by its peers: the names changed {changes} times; \
+             {unharmed}; surplus copies gone {surplus:.1} s after"
+        ))
+    });
+}
