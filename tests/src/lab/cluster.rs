@@ -77,7 +77,8 @@ impl Lab {
             for key in part {
                 let _ = writeln!(txn, "del {PREFIX}{key}");
             }
-            let _ = writeln!(txn, "put {PREFIX}confirmed '{{\"by\":\"e2e\",\"what\":\"all\"}}'\n\n");
+            // Without quotes around it: of what stands in them, etcdctl takes the first character alone.
+            let _ = writeln!(txn, "put {PREFIX}confirmed {{\"by\":\"e2e\",\"what\":\"all\"}}\n\n");
             self.feed(&["etcdctl", "txn"], &txn).ok();
         }
     }
