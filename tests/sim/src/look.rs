@@ -10,7 +10,7 @@ use evenkeel_plan::dns::{Found, Wanted};
 use evenkeel_plan::instance::container::{ContainerState, label};
 
 use crate::cluster::Cluster;
-use crate::documents::{NAMESPACE, is_well};
+use crate::documents::{NAMESPACE, Service, is_sick, is_well};
 use crate::host::Host;
 use crate::judge::Available;
 
@@ -40,9 +40,9 @@ pub struct Copy {
 }
 
 impl Copy {
-    /// Whether it serves.
-    pub fn is_well(&self) -> bool {
-        self.runs && is_well(&self.image)
+    /// Whether it serves as far as anybody can tell: without a check nobody sees that it is sick.
+    pub fn serves(&self, service: &Service) -> bool {
+        self.runs && (is_well(&self.image) || (is_sick(&self.image) && !service.checked))
     }
 }
 
@@ -151,7 +151,7 @@ impl Looker {
         let calm = (1..=cluster.hosts.len() as u8).all(|number| cluster.is_calm(number));
         let at = cluster.timeline.now();
         for (name, service) in &cluster.wanted {
-            let well = self.copies.iter().filter(|copy| copy.service == *name && copy.is_well());
+            let well = self.copies.iter().filter(|copy| copy.service == *name && copy.serves(service));
             let now = Available {
                 at,
                 wanted: service.replicas.unwrap_or_default() as usize,

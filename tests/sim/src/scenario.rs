@@ -305,6 +305,7 @@ fn bad_wire(chance: &mut Chance) -> WireFaults {
         refused: often(300),
         lost_answers: often(200),
         slow_ms: often(400),
+        lag_ms: often(3000),
         missed: if often(10) > 8 { 40 } else { 0 },
         replayed: often(300),
         closed: often(200),

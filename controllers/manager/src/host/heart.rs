@@ -135,6 +135,7 @@ impl Heart {
 
     /// Renew the lease, and see to it that the host is registered under it.
     async fn beat(&mut self) -> Result<Beat, StoreError> {
+        self.memory.keep();
         self.renew().await?;
         if self.trusted > 0 {
             self.trusted -= 1;

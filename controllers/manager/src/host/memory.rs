@@ -54,6 +54,17 @@ impl Memory {
         }
     }
 
+    /// What the disk refused is tried again: the watchdog reads the lease there. Nothing is written where
+    /// nothing differs.
+    pub fn keep(&self) {
+        if let Err(error) = self.file.save(&self.lock()) {
+            tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                "the host's state is still not on disk"
+            );
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -5,6 +5,7 @@ use evenkeel_api::record::{Alive, Cluster, Facts};
 use evenkeel_engine::fake::FakeEngine;
 use evenkeel_etcd::MemoryStore;
 use evenkeel_plan::host::facts;
+use evenkeel_runtime::disk::MemoryDisk;
 use evenkeel_runtime::env::SystemClock;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
@@ -52,7 +53,11 @@ impl World {
 
     /// Starts the host controller of h1 in a boot of a machine with a disk.
     fn start_in(&self, disk: &Path, boot_id: &str, seed: u64) -> JoinHandle<Result<(), Error>> {
-        let deps = HostDeps {
+        tokio::spawn(run(self.deps(disk, boot_id, seed)))
+    }
+
+    fn deps(&self, disk: &Path, boot_id: &str, seed: u64) -> HostDeps {
+        HostDeps {
             store: Arc::new(self.store.client(seed)),
             lease_store: Arc::new(self.store.client(seed + 1)),
             env: Arc::new(Env::new(SystemClock, seed)),
@@ -61,8 +66,7 @@ impl World {
             host: "h1".parse().unwrap(),
             state_dir: disk.into(),
             settings: HostSettings::new("10.0.0.11".parse().unwrap(), boot_id.into(), "0.1.0".into()),
-        };
-        tokio::spawn(run(deps))
+        }
     }
 
     fn start(&self) -> JoinHandle<Result<(), Error>> {
@@ -264,5 +268,22 @@ async fn facts_that_somebody_made_unreadable_are_told_again() {
     world.store.commit(&spoil).await.unwrap();
     sleep(Duration::from_secs(20)).await;
     assert_eq!(world.text("facts/h1").await, told);
+    host.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_a_full_disk_refused_is_on_it_once_there_is_room() {
+    let (world, disk) = (World::new(), MemoryDisk::new());
+    let dir = StateDir::on(Arc::new(disk.clone()), Path::new("/state"));
+    let deps = HostDeps { state_dir: dir.clone(), ..world.deps(world.dir.path(), "boot-1", 7) };
+    let host = tokio::spawn(run(deps));
+    world.until_alive(true).await;
+    disk.set_full(true);
+    world.store.kill_all_leases();
+    sleep(Duration::from_secs(5)).await;
+    disk.set_full(false);
+    sleep(Duration::from_secs(2)).await;
+    let kept: memory::State = Siblings::new(&dir).read(Controller::Host).unwrap();
+    assert_eq!(kept.registration.lease, Some(world.lease().await));
     host.abort();
 }

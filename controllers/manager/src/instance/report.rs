@@ -113,12 +113,22 @@ impl Reports {
 
     /// Keeps the file. Siblings see a change before the store does.
     pub(super) async fn keep_file(self: Arc<Self>, file: StateFile<Saved>) {
+        let mut failing = false;
         loop {
-            self.file.notified().await;
+            if failing {
+                // Siblings go by this file: what a full disk refused is tried again, though nothing changes.
+                let _news = tokio::time::timeout(AGAIN, self.file.notified()).await;
+            } else {
+                self.file.notified().await;
+            }
             let saved = self.lock().saved.clone();
-            if let Err(error) = file.save(&saved) {
+            let done = file.save(&saved);
+            if let Err(error) = &done
+                && !failing
+            {
                 tracing::error!(%error, "the instances' state cannot be kept on disk");
             }
+            failing = done.is_err();
             self.store.notify_one();
             tokio::time::sleep(FILE).await;
         }
@@ -205,4 +215,32 @@ impl Reports {
 
 fn log(error: &WriteError) {
     tracing::debug!(error = %error, "reports wait for the store");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use evenkeel_api::key::Controller;
+    use evenkeel_runtime::disk::{MemoryDisk, Siblings, StateDir};
+    use tokio::time::sleep;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_full_disk_refused_is_on_it_once_there_is_room() {
+        let disk = MemoryDisk::new();
+        let dir = StateDir::on(Arc::new(disk.clone()), Path::new("/state"));
+        let reports = Reports::new(&"h1".parse().unwrap(), Saved::default());
+        let file = StateFile::open(&dir, Controller::Instance).unwrap();
+        let task = tokio::spawn(reports.clone().keep_file(file));
+        disk.set_full(true);
+        reports.save(Saved { uid: "u".to_owned(), ..Saved::default() });
+        sleep(Duration::from_secs(1)).await;
+        disk.set_full(false);
+        sleep(Duration::from_secs(1)).await;
+        let kept: Saved = Siblings::new(&dir).read(Controller::Instance).unwrap();
+        assert_eq!(kept.uid, "u");
+        task.abort();
+    }
 }

@@ -29,6 +29,9 @@ pub struct WireFaults {
     pub lost_answers: u64,
     /// The most that a call takes longer, in milliseconds.
     pub slow_ms: u64,
+    /// The most that watch events come later than they happen, in milliseconds: the member that watches are
+    /// on lags, while reads and transactions are of the newest.
+    pub lag_ms: u64,
     /// Watch events that are missed.
     pub missed: u64,
     /// Watch events that come twice, the second time late.
@@ -256,7 +259,7 @@ struct LifeWatch {
     watch: Box<dyn Watch>,
     of: LifeStore,
     /// Taken from the stream, and not handed over yet: [`Watch::next`] is cancel-safe.
-    ready: Vec<Changes>,
+    ready: Vec<(Instant, Changes)>,
     /// Comes once more, after the next.
     again: Option<Changes>,
     closes: bool,
@@ -270,8 +273,11 @@ impl Watch for LifeWatch {
             if !self.of.life.turn().await {
                 return Err(dead());
             }
-            if let Some(changes) = self.ready.pop() {
-                return Ok(changes);
+            if let Some((due, _)) = self.ready.last() {
+                tokio::time::sleep_until(*due).await;
+                if let Some((_, changes)) = self.ready.pop() {
+                    return Ok(changes);
+                }
             }
             if std::mem::take(&mut self.closes) {
                 return Err(StoreError::Unavailable("the stream ended".to_owned()));
@@ -287,6 +293,7 @@ impl Watch for LifeWatch {
             let mut chance = self.of.chance();
             let (missed, replayed) = (chance.permille(faults.missed), chance.permille(faults.replayed));
             self.closes = chance.permille(faults.closed);
+            let due = Instant::now() + chance.ms(0, faults.lag_ms);
             drop(chance);
             if missed {
                 self.of.wire.misses();
@@ -294,11 +301,11 @@ impl Watch for LifeWatch {
                 continue;
             }
             // Handed out from the end: first what is new, then what was before.
-            self.ready.extend(self.again.take());
+            self.ready.extend(self.again.take().map(|again| (due, again)));
             if replayed {
                 self.again = Some(changes.clone());
             }
-            self.ready.push(changes);
+            self.ready.push((due, changes));
         }
     }
 }
