@@ -45,13 +45,17 @@ pub async fn all(
     let brakes = snapshot::get::<BrakeState>(store, &Key::Brakes).await?.map(|found| found.value);
     trouble.extend(brakes.iter().flat_map(of_brakes));
     trouble.extend(distrust(store).await?);
-    trouble.extend(halted(store).await?);
+    let halted = halted(store).await?;
+    // What documents there are, and that nobody looks at them, says nothing then.
+    if halted.is_none() {
+        trouble.extend(of_hosts(hosts, documents, objects));
+        trouble.extend(documents.iter().filter_map(|kv| of_document(&kv.key, kv.mod_revision, objects)));
+    }
+    trouble.extend(halted);
     trouble.extend(no_writes(store).await);
     trouble.extend(paused(store, objects).await?);
     let leaders = store.list(&prefix::leaders()).await?;
     trouble.extend(of_leaders(leaders.kvs.iter().filter_map(|kv| kv.key.parse().ok())));
-    trouble.extend(of_hosts(hosts, documents, objects));
-    trouble.extend(documents.iter().filter_map(|kv| of_document(&kv.key, kv.mod_revision, objects)));
     trouble.sort_by_key(|trouble| std::cmp::Reverse(trouble.since));
     Ok(trouble)
 }

@@ -123,7 +123,9 @@ impl Memory {
         let recall = |of: &Of| match of {
             Of::Archive(recall) | Of::Host(_, recall) => recall.clone(),
         };
-        let uids: BTreeSet<String> = all.iter().map(|of| recall(of).uid).collect();
+        // One that never ran anything belongs to no cluster yet.
+        let uids = all.iter().map(|of| recall(of).uid).filter(|uid| !uid.is_empty());
+        let uids: BTreeSet<String> = uids.collect();
         if uids.len() > 1 {
             let uids: Vec<String> = uids.into_iter().collect();
             return Err(format!("hosts of several clusters are here: {}", uids.join(", ")));

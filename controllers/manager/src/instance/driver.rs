@@ -93,8 +93,10 @@ impl Driver {
         let (store, host, telling) = (deps.store.clone(), deps.host.clone(), reports.clone());
         let own = writer.clone();
         tasks.spawn(async move {
-            evenkeel_runtime::recall::tell(&*store, &host, Controller::Instance, &own, || telling.recall())
-                .await;
+            evenkeel_runtime::recall::tell(&*store, &host, Controller::Instance, &own, || {
+                Some(telling.recall())
+            })
+            .await;
         });
         tasks.spawn(events::follow(deps.engine.clone(), deps.env.clone(), tell.clone()));
         if let Some(dir) = deps.state_dir.real_path() {

@@ -91,7 +91,7 @@ impl Reports {
     }
 
     /// What this host runs and was told to run, as records of the store.
-    pub(super) fn recall(&self) -> Option<Recall> {
+    pub(super) fn recall(&self) -> Recall {
         let saved = self.lock().saved.clone();
         let mut recall = Recall { uid: saved.uid, ..Recall::default() };
         let mut remember = |key: Key, value: Result<String, serde_json::Error>| {
@@ -108,7 +108,8 @@ impl Reports {
             remember(Key::Observed(self.host.clone(), id.clone()), serde_json::to_string(&one.observed));
             remember(Key::Instance(self.host.clone(), id), serde_json::to_string(&record));
         }
-        (!recall.uid.is_empty()).then_some(recall)
+        // A host that never ran anything tells just that, and need not be waited for.
+        recall
     }
 
     /// Keeps the file. Siblings see a change before the store does.

@@ -90,6 +90,8 @@ fn a_host_knows_its_own_copies_and_the_leader_what_is_wanted_of_them() {
     let copies: Vec<(String, bool)> =
         found.copies.iter().map(|copy| (copy.id.to_string(), copy.runs)).collect();
     assert_eq!(copies, [("a.a.2.8".to_owned(), true), ("a.a.3.9".to_owned(), false)]);
+    let blank = vec![Of::Archive(recall(&[])), Of::Host("h9".parse().unwrap(), Recall::default())];
+    assert_eq!(Memory::of(blank).unwrap().uid, "u");
     let other = Recall { uid: "w".to_owned(), ..Recall::default() };
     let both = vec![Of::Archive(other), Of::Archive(recall(&[]))];
     assert!(Memory::of(both).unwrap_err().contains("several clusters"));

@@ -211,6 +211,62 @@ fn suspicion_needs_answers_without_a_pause() {
 }
 
 #[test]
+fn clusters_of_each_size_replace_what_one_host_lost_and_brake_for_half() {
+    for (hosts, lost, held) in
+        [(2, 1, false), (2, 2, true), (3, 1, false), (3, 2, true), (4, 1, false), (4, 2, true), (5, 2, false)]
+    {
+        let mut lab = Lab::new(hosts);
+        lab.put("shop/web", spec("web:1", hosts * 2));
+        lab.seconds(60);
+        let before = lab.running("shop/web");
+        let victims: Vec<String> = (1..=lost).map(|n| format!("h{n}")).collect();
+        for victim in &victims {
+            lab.host_gone(victim);
+        }
+        // `status` speaks of it within 5 s.
+        lab.seconds(5);
+        let on = lab.model.world.brakes.as_ref().map_or(0, |brakes| brakes.value.held.len());
+        assert_eq!(on, if held { victims.len() } else { 0 }, "{lost} of {hosts}");
+        lab.seconds(3600);
+        let stay =
+            lab.running("shop/web").iter().filter(|copy| victims.iter().any(|v| copy.ends_with(v))).count();
+        assert_eq!(stay > 0, held, "{lost} of {hosts}");
+        for victim in &victims {
+            lab.host_back(victim);
+        }
+        lab.seconds(60);
+        if held {
+            assert_eq!(lab.running("shop/web"), before, "{lost} of {hosts}: back, and nothing moved");
+        }
+        assert!(lab.model.world.brakes.is_none());
+    }
+}
+
+#[test]
+fn leases_of_healthy_hosts_that_die_in_waves_move_nothing() {
+    let mut lab = Lab::new(50);
+    lab.put("shop/web", spec("web:1", 100));
+    lab.seconds(60);
+    let before = lab.running("shop/web");
+    for _ in 0..10 {
+        // All at once after the thaw, and then all but the sixteen that were under way.
+        for wave in [1..=50, 17..=50] {
+            for n in wave.clone() {
+                lab.host_gone(&format!("h{n}"));
+            }
+            lab.run(Duration::from_millis(500));
+            for n in wave {
+                lab.host_back(&format!("h{n}"));
+            }
+            lab.run(Duration::from_millis(6500));
+        }
+        lab.seconds(10);
+    }
+    assert_eq!(lab.running("shop/web"), before);
+    assert!(lab.model.memory.flapping(lab.model.now).is_empty(), "nobody flaps for that");
+}
+
+#[test]
 fn a_brake_is_not_pulled_by_hosts_that_never_came() {
     let mut lab = Lab::new(3);
     for n in 4..=8 {
