@@ -207,6 +207,25 @@ async fn a_controller_of_another_cluster_halts_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_finds_out_after_a_person_has_decided_halts_nobody_anew() {
+    let store = MemoryStore::new(1);
+    let (idle, busy, snapshot) = two(&store).await;
+    idle.store.cut_off(true);
+    store.restore(&snapshot);
+    sleep(Duration::from_secs(12)).await;
+    assert!(!busy.trusts());
+    let cluster = r#"{"uid":"u","epoch":2,"level":1}"#;
+    let recovered = TxnBuilder::new().put(&Key::Cluster, cluster).delete(&Key::Halt).build().unwrap();
+    store.commit(&recovered).await.unwrap();
+    // Its first look at the store shows a revision that went back.
+    idle.store.witness().distrust("etcd went back".to_owned());
+    idle.store.cut_off(false);
+    sleep(Duration::from_secs(20)).await;
+    assert!(idle.trusts() && busy.trusts());
+    assert!(store.get(&Key::Halt).await.unwrap().0.is_none());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_standby_that_takes_over_knows_what_the_lost_leader_had_written() {
     for way in ["restored", "restored and overtaken", "restored with a bump"] {
         let store = MemoryStore::new(1);

@@ -139,9 +139,12 @@ impl Inner {
         let Ok(read) = read else { return false };
         let Ok(reads) = self.store.commit(&read).await.map(|committed| committed.reads) else { return false };
         let [cluster, None] = reads.as_slice() else { return true };
-        let (uid, _) = identity(cluster.as_ref());
-        let ours = self.known().await.map(|known| known.cluster).unwrap_or_default();
-        if !uid.is_empty() && !ours.is_empty() && uid != ours {
+        let (uid, epoch) = identity(cluster.as_ref());
+        let known = self.known().await.unwrap_or_default();
+        let strange = !uid.is_empty() && !known.cluster.is_empty() && uid != known.cluster;
+        // Who finds out only now that the store went back, after a person has decided, holds up nobody anew.
+        let decided = !known.cluster.is_empty() && uid == known.cluster && epoch > known.epoch;
+        if strange || decided {
             return true;
         }
         let halt = Halt { why, since: self.env.wall() };
