@@ -128,6 +128,34 @@ pub struct Effects {
     /// A rollout waits for it and counts its failures; true when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<bool>,
+    /// An unhealthy copy is restarted where it is; not when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restart: Option<RestartEffect>,
+}
+
+/// How an unhealthy copy is restarted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RestartEffect {
+    /// Restarts that do not help before the copy is replaced on another host; 3 when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub limit: Option<u32>,
+    /// Time after a start in which the check asks for none; 30s when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grace: Option<Span>,
+}
+
+impl RestartEffect {
+    /// Restarts that do not help before the copy is replaced.
+    pub fn limit(&self) -> u32 {
+        self.limit.unwrap_or(3).max(1)
+    }
+
+    /// Time after a start in which the check asks for none.
+    pub fn grace(&self) -> Span {
+        self.grace.unwrap_or(Span::seconds(30))
+    }
 }
 
 impl HealthCheckSpec {
@@ -164,6 +192,11 @@ impl HealthCheckSpec {
     /// Whether an unhealthy copy leaves the names.
     pub fn affects_dns(&self) -> bool {
         self.effects.as_ref().and_then(|effects| effects.dns).unwrap_or(true)
+    }
+
+    /// Whether an unhealthy copy is restarted, and how.
+    pub fn restart(&self) -> Option<RestartEffect> {
+        self.effects.as_ref().and_then(|effects| effects.restart)
     }
 
     /// Whether a rollout waits for it.

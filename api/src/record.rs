@@ -178,6 +178,9 @@ pub struct Instance {
     /// Of exclusive copies: what they are guarded by; never changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fence: Option<Fence>,
+    /// A run of it that is to end for a new one, since a check finds it sick.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restart: Option<Restart>,
 }
 
 /// What an exclusive copy is guarded by.
@@ -187,6 +190,17 @@ pub struct Fence {
     pub token: u64,
     /// The copy ends this long after its host's last proof of life.
     pub stop_after: Span,
+}
+
+/// That a run of an instance is to end for a new one. It is done when another run is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restart {
+    /// Which run: [`Observed::started`].
+    pub run: Timestamp,
+    /// Not before this time has passed: names may lead to it so long.
+    pub after: Span,
+    /// The how manieth this is, since the copy was last well for long.
+    pub count: u32,
 }
 
 /// What an instance shall do. Goes forward only.

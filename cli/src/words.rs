@@ -25,11 +25,18 @@ pub fn state(copy: &Copy) -> String {
         InstanceState::Stopped { code: None } => "stopped".to_owned(),
     };
     match copy.instance.desired {
+        Desired::Run if restarts(copy) => format!("{state}, to be restarted for its health"),
         Desired::Run => state,
         Desired::Drain => format!("{state}, draining"),
         Desired::Stop => format!("{state}, stopping"),
         Desired::Lost => "lost with its host".to_owned(),
     }
+}
+
+/// Whether this run of it is to end for a new one.
+fn restarts(copy: &Copy) -> bool {
+    let started = copy.observed.as_ref().and_then(|observed| observed.started);
+    copy.instance.restart.is_some_and(|restart| Some(restart.run) == started)
 }
 
 /// What the checks of a copy say, in a few words.

@@ -199,6 +199,10 @@ fn times(check: &HealthCheckSpec) -> Result<()> {
             return Err(Fault::on([key], format!("`{key}` counts from 1; leave it out for its default")));
         }
     }
+    if check.restart().is_some_and(|restart| restart.limit == Some(0)) {
+        let problem = "`limit` counts from 1; leave `restart` out for no restarts at all";
+        return Err(Fault::on(["effects", "restart", "limit"], problem));
+    }
     Ok(())
 }
 

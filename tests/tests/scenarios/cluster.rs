@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use evenkeel_api::healthcheck::{Effects, HealthCheckSpec, ProbeKind, Target};
+use evenkeel_api::healthcheck::{Effects, HealthCheckSpec, ProbeKind, RestartEffect, Target};
 use evenkeel_api::meta::{Kind, ObjectRef};
 use evenkeel_api::name::{HostName, Scoped, ServiceId, Slot};
 use evenkeel_api::network::{Cidr, Ipam, NetworkSpec, Pool};
@@ -170,7 +170,7 @@ impl Cluster {
         Ok(())
     }
 
-    pub fn check(&mut self, check: &str, service: &str) -> Done {
+    pub fn check(&mut self, check: &str, service: &str, restarts: bool) -> Done {
         let (check, service): (Scoped, ServiceId) = (name(check)?, name(service)?);
         let revision = self.next();
         let spec = HealthCheckSpec {
@@ -187,7 +187,7 @@ impl Cluster {
             success_before_passing: None,
             start_period: None,
             start_interval: None,
-            effects: Some(Effects::default()),
+            effects: Some(Effects { restart: restarts.then(RestartEffect::default), ..Effects::default() }),
         };
         self.world.services.entry(service).or_default().checks.insert(check.name, Check { spec, revision });
         Ok(())
@@ -349,7 +349,9 @@ impl Cluster {
                     (Desired::Run | Desired::Drain, _) => InstanceState::Running,
                     (Desired::Stop | Desired::Lost, _) => InstanceState::Stopped { code: Some(0) },
                 };
-                if copy.observed.as_ref().is_none_or(|observed| observed.state != state) {
+                let run = copy.observed.as_ref().and_then(|observed| observed.started);
+                let ends = record.value.restart.is_some_and(|restart| Some(restart.run) == run);
+                if ends || copy.observed.as_ref().is_none_or(|observed| observed.state != state) {
                     self.started += 1;
                     copy.observed = Some(observed(state, self.started));
                     changed = true;

@@ -7,7 +7,7 @@
 //! put shop/web                        followed by the spec, indented by four spaces
 //! text shop/web                       followed by a whole document, good or bad, indented by four spaces
 //! delete shop/web shop/db
-//! check shop/web-http shop/web        an http check on a service
+//! check shop/web-http shop/web        an http check on a service; with `restarts` behind it, of that effect
 //! copy shop.web.1 running|waiting|fails: why|exits 3
 //! health shop.web.1 web-http healthy|unhealthy: what was seen
 //! bad image web:2: why                copies of it fail when hosts are at work
@@ -73,7 +73,8 @@ fn take(cluster: &mut Cluster, step: &str, block: &str) -> Result<(), String> {
         ("put", [service]) => cluster.put(service, block)?,
         ("text", [service]) => cluster.text(service, block)?,
         ("delete", services) => cluster.delete(services)?,
-        ("check", [name, service]) => cluster.check(name, service)?,
+        ("check", [name, service]) => cluster.check(name, service, false)?,
+        ("check", [name, service, "restarts"]) => cluster.check(name, service, true)?,
         ("copy", [copy, ..]) => cluster.copy(copy, after(rest, 1))?,
         ("health", [copy, check, ..]) => cluster.health(copy, check, after(rest, 2))?,
         ("bad", ["image", ..]) => {

@@ -13,6 +13,7 @@ pub fn of(world: &World, batch: &Batch) -> Vec<String> {
         match (key, write) {
             (Key::Instance(host, id), Write::Instance(instance)) => {
                 let (rank, verb) = match instance.desired {
+                    Desired::Run if instance.restart.is_some() => (3, format!("restart {id} on {host}")),
                     Desired::Run => {
                         (2, format!("create {id} on {host}, template {}", instance.template.revision))
                     }

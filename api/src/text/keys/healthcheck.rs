@@ -2,7 +2,7 @@
 
 use super::{Row, honoured, not_yet, refused};
 
-pub(super) const ROWS: [Row; 30] = [
+pub(super) const ROWS: [Row; 32] = [
     honoured("target", ""),
     honoured("target.service", "a Service of the same namespace"),
     honoured("type", "`http`, `tcp` or `exec`"),
@@ -24,10 +24,12 @@ pub(super) const ROWS: [Row; 30] = [
     honoured("effects", ""),
     honoured("effects.dns", "an unhealthy copy leaves the names; true when absent"),
     honoured("effects.rollout", "a rollout waits for it and counts its failures; true when absent"),
-    not_yet(
-        "effects.restart",
-        "leave it out: an unhealthy copy leaves the names, and one that exits is started again",
+    honoured("effects.restart", "an unhealthy copy is restarted where it is; not when absent"),
+    honoured(
+        "effects.restart.limit",
+        "restarts that do not help before it is replaced elsewhere; 3 when absent",
     ),
+    honoured("effects.restart.grace", "time after a start in which the check asks for none; 30s when absent"),
     not_yet("observers", "the copy's own host asks"),
     not_yet("mode", "write `effects: {dns: false, rollout: false}` for a check that only watches"),
     not_yet("body", "leave it out"),

@@ -112,8 +112,12 @@ fn healthchecks() {
             ("{target: {service: web}, type: tcp, port: 80, timeout: 48h}", Some("at most 24h")),
             ("{target: {service: web}, type: tcp, port: 80, retries: 0}", Some("counts from 1")),
             (
-                "{target: {service: web}, type: tcp, port: 80, effects: {restart: {limit: 3}}}",
-                Some("`restart` is not supported yet"),
+                "{target: {service: web}, type: tcp, port: 80, effects: {restart: {limit: 3, grace: 1m}}}",
+                None,
+            ),
+            (
+                "{target: {service: web}, type: tcp, port: 80, effects: {restart: {limit: 0}}}",
+                Some("leave `restart` out for no restarts at all"),
             ),
             (
                 "{target: {service: web}, type: tcp, port: 80, intervall: 3s}",

@@ -266,7 +266,14 @@ impl Driver {
 
     fn slot(&mut self, id: &InstanceId) -> &mut Slot {
         let world = &self.world;
-        self.slots.entry(id.clone()).or_insert_with(|| Slot::new(world.reported(id)))
+        self.slots.entry(id.clone()).or_insert_with(|| {
+            let mut slot = Slot::new(world.reported(id));
+            // Known before its container is seen: a run that ended as was asked is no failure.
+            if let Some(restart) = world.record(id).and_then(|(record, _)| record.restart) {
+                slot.memory.runs.excuse(restart.run);
+            }
+            slot
+        })
     }
 
     fn may_destroy(&self) -> bool {

@@ -10,7 +10,10 @@ use evenkeel_api::key::Key;
 use evenkeel_api::local::{LocalInstances, LocalNetwork, LocalNetworks};
 use evenkeel_api::meta::{Metadata, ObjectRef};
 use evenkeel_api::name::{HostName, InstanceId, NetworkName, ServiceId};
-use evenkeel_api::record::{Accepted, Cluster, Desired, Digest, Instance, InstanceState, Observed, Revision};
+use evenkeel_api::quantity::Span;
+use evenkeel_api::record::{
+    Accepted, Cluster, Desired, Digest, Instance, InstanceState, Observed, Restart, Revision,
+};
 use evenkeel_api::service::{Limits, PullPolicy, ServiceSpec, Template};
 use evenkeel_engine::fake::{Behaviour, Op};
 use evenkeel_engine::{EngineError, FakeEngine, Network};
@@ -148,6 +151,7 @@ impl World {
             desired,
             cause: "test".into(),
             fence: None,
+            restart: None,
         };
         self.put(&Key::Instance(host(), id.clone()), &record).await;
     }
@@ -505,6 +509,61 @@ async fn a_host_with_another_image_under_the_tag_gets_the_pinned_one() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_sick_run_ends_in_place_once_and_only_with_the_store_there() {
+    let mut world = World::started().await;
+    world.want(&id(1), Desired::Run).await;
+    let told = world.until_running(&id(1)).await;
+    pass(20).await;
+    let container = world.container(&id(1)).unwrap();
+    world.engine.take_calls();
+    let restart = |run| Restart { run, after: Span::seconds(2), count: 1 };
+    let want = async |world: &World, run| {
+        let record = Instance {
+            template: "shop/web@7".parse().unwrap(),
+            slot: id(1).slot,
+            desired: Desired::Run,
+            cause: "test".into(),
+            fence: None,
+            restart: Some(restart(run)),
+        };
+        world.put(&Key::Instance(host(), id(1)), &record).await;
+    };
+    let first = told.started.unwrap();
+    want(&world, first).await;
+    tokio::time::sleep(Duration::from_millis(1900)).await;
+    assert_eq!(world.container(&id(1)).unwrap().started, Some(first), "names may lead to it still");
+    let told = eventually("another run", || async {
+        world
+            .told(&id(1))
+            .await
+            .filter(|told| told.state == InstanceState::Running && told.started != Some(first))
+    })
+    .await;
+    assert_eq!((world.container(&id(1)).unwrap().id, told.restarts), (container.id, 0));
+    // Done is done, also for the next life of the controller.
+    pass(60).await;
+    world.kill().await;
+    world.start();
+    pass(60).await;
+    let calls: Vec<_> = world.engine.take_calls().into_iter().map(|(op, _)| op).collect();
+    assert_eq!(calls.iter().filter(|op| **op == Op::Stop).count(), 1, "{calls:?}");
+    assert_eq!(world.told(&id(1)).await.unwrap().restarts, 0);
+    // Asked for, and then the store goes: not now.
+    let second = told.started.unwrap();
+    want(&world, second).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    world.store.set_down(true);
+    pass(30).await;
+    assert_eq!(world.container(&id(1)).unwrap().started, Some(second));
+    world.store.set_down(false);
+    eventually("another run", || async {
+        let now = world.container(&id(1))?;
+        (now.started != Some(second) && now.state == ContainerState::Running).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_pull_that_fails_says_why_and_holds_up_nobody() {
     let world = World::started().await;
     let mut bad = template();
@@ -541,6 +600,7 @@ async fn pull_policies() {
         desired: Desired::Run,
         cause: String::new(),
         fence: None,
+        restart: None,
     };
     world.put(&Key::Instance(host(), other.clone()), &record).await;
     world.until_running(&other).await;

@@ -129,7 +129,7 @@ impl World {
     async fn want(&self, desired: Desired) {
         let fence = Some(Fence { token: 1, stop_after: Span(S) });
         let (template, slot) = ("shop/db@7".parse().unwrap(), "1".parse().unwrap());
-        let record = Instance { template, slot, desired, cause: "test".into(), fence };
+        let record = Instance { template, slot, desired, cause: "test".into(), fence, restart: None };
         self.put(&Key::Instance(host(), id()), &record).await;
     }
 
@@ -359,6 +359,7 @@ fn many_are_asked_for_in_several_transactions() {
                 desired: Desired::Stop,
                 cause: "test".into(),
                 fence,
+                restart: None,
             };
             world.put(&Key::Instance("h2".parse().unwrap(), id.clone()), &record).await;
             world.put(&Key::Instance(host(), id.clone()), &record).await;

@@ -181,6 +181,7 @@ fn keep(view: &View<'_>, container: &Container) -> Decision {
         return step;
     }
     match container.state {
+        ContainerState::Running if ends(view, container) => end_run(view),
         ContainerState::Running => {
             let step = Decision::of(InstanceState::Running);
             match limits(view, container) {
@@ -194,12 +195,44 @@ fn keep(view: &View<'_>, container: &Container) -> Decision {
         ContainerState::Paused => {
             waiting(format!("paused by hand; `docker unpause {}` lets it run again", container.name))
         }
+        ContainerState::Exited { .. } if may_start_anew(view, container) => match view.uncovered {
+            None => waiting("restarted for its health").with(Action::Start),
+            Some(why) => waiting(why).until(view.now + COVER_AGAIN),
+        },
         ContainerState::Exited { code, oom } => restart(view, code, oom || view.memory.oom),
         ContainerState::Created => first_start(view),
         ContainerState::Dead if view.may_destroy => Decision::act(Action::Remove),
         ContainerState::Dead => Decision::default(),
         ContainerState::Changing => Decision::default().until(view.now + LOOK_AGAIN),
     }
+}
+
+/// Whether this run of the container is the one that the leader wants to end for a new one.
+fn ends(view: &View<'_>, container: &Container) -> bool {
+    let restart = view.record.and_then(|record| record.restart);
+    restart.is_some_and(|restart| Some(restart.run) == container.started)
+}
+
+/// Whether a run has ended that was to end, with nothing in the way of a new one.
+fn may_start_anew(view: &View<'_>, container: &Container) -> bool {
+    ends(view, container) && view.memory.trouble.is_none() && !view.memory.address_taken
+}
+
+/// A run that shall end does so gently: when names have not led to it for long enough.
+fn end_run(view: &View<'_>) -> Decision {
+    let step = Decision::of(InstanceState::Running);
+    let restart = view.record.and_then(|record| record.restart);
+    let (Some(restart), Some((_, since))) = (restart, view.memory.asked) else { return step };
+    let due = since.saturating_add(restart.after.0);
+    if view.now < due {
+        return step.until(due);
+    }
+    if !view.may_destroy {
+        return step;
+    }
+    let fallback = Template::default();
+    let grace = spec::stop_grace(view.accepted, view.template.unwrap_or(&fallback));
+    step.with(Action::Stop { grace })
 }
 
 fn restart(view: &View<'_>, code: i64, oom: bool) -> Decision {

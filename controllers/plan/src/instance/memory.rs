@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use evenkeel_api::record::{Restart, Timestamp};
 use evenkeel_api::service::Limits;
 
 use super::restart::{Runs, back_off};
@@ -27,6 +28,8 @@ pub struct Memory {
     pub limits_set: Option<Limits>,
     /// The engine refused limits: not again before then.
     pub limits_again: Option<Duration>,
+    /// Which run the leader wants to end for a new one, and since when that is known here.
+    pub asked: Option<(Timestamp, Duration)>,
     /// The exit code of its last run.
     pub last_code: Option<i64>,
     /// The kernel killed its last run for memory.
@@ -104,6 +107,15 @@ impl Memory {
     pub fn troubled(&mut self, why: String, now: Duration) {
         let times = self.trouble.as_ref().map_or(1, |trouble| trouble.times + 1);
         self.trouble = Some(Trouble { why, times, until: now + back_off(times) });
+    }
+
+    /// What the leader wants of its runs, as of `now`.
+    pub fn asked_for(&mut self, restart: Option<&Restart>, now: Duration) {
+        let Some(run) = restart.map(|restart| restart.run) else { return };
+        self.runs.excuse(run);
+        if self.asked.is_none_or(|(known, _)| known != run) {
+            self.asked = Some((run, now));
+        }
     }
 
     /// The container is gone: what was known of it holds no more.

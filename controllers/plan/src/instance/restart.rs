@@ -23,6 +23,8 @@ pub struct Runs {
     short: u32,
     /// When it was started again, newest last.
     restarts: Vec<Duration>,
+    /// The run whose end was asked for: it counts as no end of its own.
+    excused: Option<Timestamp>,
     /// All restarts, those of earlier processes among them.
     pub total: u32,
 }
@@ -52,7 +54,7 @@ impl Runs {
         if self.newest == run && self.began.is_some() {
             return;
         }
-        if self.newest.is_some() && self.newest != run {
+        if self.newest.is_some() && self.newest != run && self.newest != self.excused {
             self.short = if self.was_good() { 1 } else { self.short + 1 };
             self.total += 1;
             self.restarts.push(now);
@@ -61,6 +63,11 @@ impl Runs {
             }
         }
         (self.newest, self.began, self.ended) = (run, Some(now), None);
+    }
+
+    /// That run shall end, and another begin.
+    pub fn excuse(&mut self, run: Timestamp) {
+        self.excused = Some(run);
     }
 
     /// It is seen to have ended, or could not be started.

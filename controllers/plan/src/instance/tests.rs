@@ -73,6 +73,7 @@ impl Case {
                 desired: Desired::Run,
                 cause: "test".into(),
                 fence: None,
+                restart: None,
             }),
             accepted: Some(ServiceSpec { template: template.clone(), ..ServiceSpec::default() }),
             template: Some(template),
@@ -300,6 +301,53 @@ fn images() {
     assert_eq!(pull(&wrong), pinned);
     let done = Pull::Done { reference: pinned.into(), digest: None };
     assert_eq!(wrong.with(|case| case.memory.pull = Some(done)).decide().action, Some(Action::Remove));
+}
+
+#[test]
+fn a_run_that_shall_end_does_so_gently_and_another_begins() {
+    use evenkeel_api::record::Restart;
+    let ends = |state, policy| {
+        let restart = Restart { run: Timestamp(1000), after: Span::seconds(6), count: 1 };
+        let mut case = Case::new().is(state);
+        case.accepted.as_mut().unwrap().deploy.restart_policy.condition = policy;
+        case.record.as_mut().unwrap().restart = Some(restart);
+        case.memory.asked_for(Some(&restart), secs(100));
+        case
+    };
+    let mut case = ends(ContainerState::Running, None);
+    let waits = case.decide();
+    assert_eq!(
+        (waits.action, waits.wake, waits.state),
+        (None, Some(secs(106)), Some(InstanceState::Running))
+    );
+    case.now = secs(106);
+    assert!(matches!(case.decide().action, Some(Action::Stop { grace }) if grace == Span::seconds(10)));
+    assert_eq!(case.clone().with(|case| case.may_destroy = false).decide().action, None);
+    // Another run is there: it is done.
+    case.container.as_mut().unwrap().started = Some(Timestamp(2000));
+    assert_eq!(case.decide().action, None);
+    // Whatever the policy says of ends: this one was asked for.
+    for policy in [None, Some(RestartCondition::None)] {
+        let anew = ends(EXITED, policy).decide();
+        assert_eq!(anew.action, Some(Action::Start));
+        assert!(matches!(anew.state, Some(InstanceState::Waiting { .. })));
+        // An exclusive one is started by nobody whom the watchdog does not let.
+        let uncovered = ends(EXITED, policy).with(|case| case.uncovered = Some("no proof".into()));
+        assert_eq!(uncovered.decide().action, None);
+    }
+}
+
+#[test]
+fn a_run_that_was_to_end_counts_as_no_restart() {
+    let mut runs = Runs::default();
+    runs.running(Some(Timestamp(1)), secs(0));
+    runs.excuse(Timestamp(1));
+    runs.ended(secs(5));
+    runs.running(Some(Timestamp(2)), secs(6));
+    assert_eq!(runs.total, 0);
+    runs.ended(secs(7));
+    runs.running(Some(Timestamp(3)), secs(8));
+    assert_eq!(runs.total, 1);
 }
 
 #[test]

@@ -67,7 +67,7 @@ impl Batch {
         use evenkeel_api::record::Desired;
         self.writes.iter().any(|(key, write)| match write {
             Write::Delete => !matches!(key, Key::Brakes),
-            Write::Instance(instance) => instance.desired != Desired::Run,
+            Write::Instance(instance) => instance.desired != Desired::Run || instance.restart.is_some(),
             Write::Accepted(accepted) => accepted.deleting,
             Write::AcceptedHost(accepted) => accepted.deleting,
             _ => false,

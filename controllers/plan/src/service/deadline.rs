@@ -16,7 +16,7 @@ pub(crate) fn missed(draft: &Draft<'_>, id: &InstanceId) -> Option<String> {
     let memory = draft.memory?.copies.get(id).filter(|memory| !memory.arrived)?;
     let copy = draft.copies.get(id)?;
     let waited_for = copy.desired == Desired::Run && copy.presence == Presence::Present;
-    if !waited_for || since(draft, id, memory.since?) + time.0 > draft.now {
+    if !waited_for || since(draft, id, memory.since?).saturating_add(time.0) > draft.now {
         return None;
     }
     let doing = ready::doing(draft.service, draft.service.copies.get(id)?);
@@ -39,7 +39,7 @@ pub(crate) fn watch(draft: &mut Draft<'_>) {
     let due = awaited.filter_map(|(id, copy)| {
         let came = memory.copies.get(id).filter(|memory| !memory.arrived)?.since?;
         let stuck = copy.observed.and_then(|observed| memory.stuck_at(id, observed, draft.now));
-        let late = Some(since(draft, id, came) + time).filter(|due| *due > draft.now);
+        let late = Some(since(draft, id, came).saturating_add(time)).filter(|due| *due > draft.now);
         stuck.into_iter().chain(late).min()
     });
     if let Some(due) = due.min() {

@@ -8,7 +8,7 @@ use evenkeel_api::host::Availability;
 use evenkeel_api::key::Key;
 use evenkeel_api::meta::ObjectRef;
 use evenkeel_api::name::{HostName, InstanceId, ServiceId, Slot, TemplateRef};
-use evenkeel_api::record::{Accepted, Desired, Fence, Instance, InstanceState, Observed, Rollout};
+use evenkeel_api::record::{Accepted, Desired, Fence, Instance, InstanceState, Observed, Restart, Rollout};
 use evenkeel_api::service::{Mode, ServiceSpec, Template};
 
 use super::batch::{Happening, MAX_BATCH, Plan};
@@ -40,6 +40,10 @@ pub(crate) struct Held<'a> {
     pub presence: Presence,
     /// It never started, and waits for what may never come.
     pub stuck: bool,
+    /// The newest run of it that is to end for a new one.
+    pub restart: Option<Restart>,
+    /// Why restarts do not help it any more: it is to be replaced elsewhere.
+    pub spent: Option<String>,
     /// Its host shall be emptied.
     pub host_drains: bool,
     /// Changed by this plan.
@@ -97,6 +101,8 @@ pub(crate) struct Draft<'a> {
     pub waits: BTreeMap<Slot, String>,
     /// What a person should know of the rollout's pace.
     pub notes: BTreeSet<String>,
+    /// What keeps sick copies from being restarted.
+    pub suspicion: Option<String>,
     /// The slots that shall have a copy.
     pub wanted: Vec<Slot>,
     live: BTreeMap<Slot, Vec<InstanceId>>,
@@ -136,6 +142,7 @@ impl<'a> Draft<'a> {
             pending: BTreeMap::new(),
             waits: BTreeMap::new(),
             notes: BTreeSet::new(),
+            suspicion: None,
             wanted: Vec::new(),
             live: BTreeMap::new(),
             places: BTreeMap::new(),
@@ -175,6 +182,8 @@ impl<'a> Draft<'a> {
                 observed: copy.observed.as_ref(),
                 ready: self.memory.is_some_and(|memory| memory.ready_since(id).is_some()),
                 presence,
+                restart: record.value.restart,
+                spent: None,
                 stuck: self.memory.and_then(|memory| memory.copies.get(id)).is_some_and(|copy| copy.stuck),
                 host_drains,
                 touched: false,
@@ -278,7 +287,8 @@ impl<'a> Draft<'a> {
                 None => Only::Any,
             },
         };
-        let avoid = self.memory.map(|memory| memory.avoids(slot, template)).unwrap_or_default();
+        let mut avoid = self.memory.map(|memory| memory.avoids(slot, template)).unwrap_or_default();
+        avoid.extend(super::restarts::left(self, slot));
         let flapping = self.all.flapping(self.now);
         if let Some(until) = flapping.values().min() {
             self.plan.wake(until.saturating_sub(self.now));
@@ -330,6 +340,8 @@ impl<'a> Draft<'a> {
             ready: false,
             presence: Presence::Present,
             stuck: false,
+            restart: None,
+            spent: None,
             host_drains: false,
             touched: true,
             fence: exclusive::fence(self, template, id.seq),
@@ -424,6 +436,7 @@ impl<'a> Draft<'a> {
                 desired: copy.desired,
                 cause: copy.cause.clone(),
                 fence: copy.fence,
+                restart: copy.restart,
             };
             let key = Key::Instance(copy.host.clone(), id.clone());
             self.plan.batch.put(key, copy.revision, super::batch::Write::Instance(record));

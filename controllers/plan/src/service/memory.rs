@@ -6,11 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use evenkeel_api::meta::ObjectRef;
-use evenkeel_api::name::{HostName, InstanceId, NetworkName, ServiceId, Slot};
+use evenkeel_api::name::{HostName, InstanceId, NetworkName, ObjectName, ServiceId, Slot};
 use evenkeel_api::record::{Desired, InstanceState, Observed, Timestamp};
 
-use super::ready;
 use super::world::{Service, World};
+use super::{ready, restarts};
 
 /// After a first failure at once, then doubling from here.
 const BACKOFF_FIRST: Duration = Duration::from_secs(1);
@@ -96,6 +96,8 @@ pub struct ServiceMemory {
     pub(crate) slots: BTreeMap<Slot, Backoff>,
     /// Hosts on which copies of a slot failed: of which template, and when.
     pub(crate) failed_on: BTreeMap<(Slot, HostName), (i64, Duration)>,
+    /// When half of the copies or more were last seen to fail a check.
+    pub(crate) doubted: BTreeMap<ObjectName, Duration>,
     /// What people said about the rollout when it was last looked at.
     pin: Option<i64>,
 }
@@ -119,6 +121,12 @@ pub(crate) struct CopyMemory {
     pub arrived: bool,
     /// It never started, and waits for what may never come.
     pub stuck: bool,
+    /// Which run it is in, and since when.
+    pub run_since: Option<(Option<Timestamp>, Duration)>,
+    /// Since when checks find this run sick.
+    pub sick_since: BTreeMap<ObjectName, Duration>,
+    /// This run was ready for so long that its restarts are forgiven.
+    pub well: bool,
     /// Its failure was counted.
     pub failed: bool,
 }
@@ -234,6 +242,7 @@ impl ServiceMemory {
                 self.slots.remove(&record.value.slot);
             }
         }
+        restarts::observe(self, service, now);
     }
 
     /// When `slot` may be tried again with `template`, if that is later than `now`.

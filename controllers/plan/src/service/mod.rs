@@ -23,6 +23,7 @@ mod place;
 mod plan;
 mod ready;
 mod remove;
+mod restarts;
 mod rollback;
 mod rollout;
 mod slots;

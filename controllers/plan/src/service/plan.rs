@@ -17,7 +17,7 @@ use super::ledger::Ledger;
 use super::memory::Memory;
 use super::status::HostTrouble;
 use super::world::{Service, World};
-use super::{deadline, endpoints, pins, remove, rollback, rollout, slots, status};
+use super::{deadline, endpoints, pins, remove, restarts, rollback, rollout, slots, status};
 
 /// Templates of a service that are kept beside those in use.
 const HISTORY: usize = 10;
@@ -56,6 +56,7 @@ pub fn plan_service(
         slots::reap(&mut draft);
         let surplus = slots::choose(&mut draft);
         deadline::watch(&mut draft);
+        restarts::grant(&mut draft);
         // What is made of a rejected template is planned anew, with the one that copies go back to.
         if !rollout::judge(&mut draft) {
             slots::fill(&mut draft);

@@ -7,6 +7,7 @@ use evenkeel_api::name::{InstanceId, ObjectName};
 use evenkeel_api::record::{CheckState, InstanceState, Observed, Verdict};
 
 use super::memory::CopyMemory;
+use super::restarts;
 use super::world::{Copy, Service};
 
 /// The copies that names are told of, and whether as ready.
@@ -31,7 +32,9 @@ pub(crate) fn was_ready(copy: &Copy, memory: Option<&CopyMemory>, listed: Option
 /// does not change that before it fails.
 pub(crate) fn is_ready(service: &Service, copy: &Copy, was_ready: bool) -> bool {
     let Some(observed) = &copy.observed else { return false };
+    let ending = copy.record.as_ref().is_some_and(|record| restarts::is_pending(&record.value, observed));
     runs(observed)
+        && !ending
         && !matches!(observed.engine_health, Some(Verdict::Starting | Verdict::Unhealthy))
         && service.checks.iter().filter(|(_, check)| check.spec.affects_dns()).all(|(name, _)| match verdict(
             copy, observed, name,
@@ -47,6 +50,11 @@ pub(crate) fn is_ready(service: &Service, copy: &Copy, was_ready: bool) -> bool 
 /// Whether its container runs.
 pub(crate) fn runs(observed: &Observed) -> bool {
     matches!(observed.state, InstanceState::Running)
+}
+
+/// What a check says of the run that is there now.
+pub(crate) fn says<'a>(copy: &'a Copy, check: &ObjectName) -> Option<&'a CheckState> {
+    verdict(copy, copy.observed.as_ref()?, check)
 }
 
 /// What a check says of this run.

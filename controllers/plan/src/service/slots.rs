@@ -373,7 +373,7 @@ pub(crate) fn pairs(draft: &mut Draft<'_>) {
         let rolling = draft.rollout.phase == Phase::Rolling;
         let needed = |draft: &Draft<'_>, old: &Held<'_>| {
             // The reason for a second copy stands: its host is emptied, or the template is exchanged.
-            old.host_drains || (rolling && !draft.is_updated(old.template))
+            old.host_drains || old.spent.is_some() || (rolling && !draft.is_updated(old.template))
         };
         let serving = older.iter().filter_map(|id| draft.copies.get(id)).filter(|copy| copy.available());
         let serving: Vec<Held<'_>> = serving.cloned().collect();
@@ -394,11 +394,12 @@ pub(crate) fn evacuate(draft: &mut Draft<'_>) {
         let live = draft.live(&slot);
         let [id] = live.as_slice() else { continue };
         let Some(copy) = draft.copies.get(id).cloned() else { continue };
-        if !copy.host_drains || copy.presence != Presence::Present || copy.touched {
+        if (!copy.host_drains && copy.spent.is_none()) || copy.presence != Presence::Present || copy.touched {
             continue;
         }
         if stays_home(draft, &copy) {
-            draft.notes.insert(format!("{id} cannot leave {}: its volume is there", copy.host));
+            let why = copy.spent.map(|why| format!("; {why}")).unwrap_or_default();
+            draft.notes.insert(format!("{id} cannot leave {}: its volume is there{why}", copy.host));
             continue;
         }
         let template = if draft.rollout.phase == Phase::Done { draft.target() } else { copy.template };
@@ -409,7 +410,8 @@ pub(crate) fn evacuate(draft: &mut Draft<'_>) {
         }
         match draft.pick(&slot, template, Leave::default()) {
             Ok(host) => {
-                let cause = format!("{} is drained", copy.host);
+                let drained = || format!("{} is drained", copy.host);
+                let cause = copy.spent.clone().unwrap_or_else(drained);
                 if exclusive::applies(draft, &slot, template) {
                     draft.leave(id, &cause);
                 } else {

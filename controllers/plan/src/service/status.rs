@@ -300,6 +300,9 @@ fn acute<S>(draft: &Draft<'_>, admission: &Admission<S>) -> Finding {
         };
         return Finding::new(kind, true, "CopyFailed", format!("{id} on {}: {why}", copy.host));
     }
+    if let Some(why) = &draft.suspicion {
+        return Finding::new(kind, true, "DependencySuspected", why.clone());
+    }
     if let Some(note) = draft.notes.iter().next() {
         return Finding::new(kind, true, "Blocked", note.clone());
     }

@@ -16,6 +16,7 @@ use super::*;
 mod cases;
 mod exclusive;
 mod properties;
+mod restarting;
 mod rollbacks;
 
 /// A cluster in memory with hosts that do as they are told.
@@ -167,7 +168,9 @@ impl Lab {
                     (Desired::Run | Desired::Drain, _) => InstanceState::Running,
                     (Desired::Stop | Desired::Lost, _) => InstanceState::Stopped { code: Some(0) },
                 };
-                if copy.observed.as_ref().is_none_or(|observed| observed.state != state) {
+                let ends =
+                    copy.observed.as_ref().is_some_and(|seen| restarts::is_pending(&record.value, seen));
+                if ends || copy.observed.as_ref().is_none_or(|observed| observed.state != state) {
                     self.started += 1;
                     copy.observed = Some(observed(state, self.started));
                     changed = true;

@@ -37,6 +37,10 @@ impl Driver {
             self.begin(id.clone(), async move { executor.look(&id, &uid, known).await });
             return;
         }
+        let restart = self.world.record(id).and_then(|(record, _)| record.restart);
+        if let Some(slot) = self.slots.get_mut(id) {
+            slot.memory.asked_for(restart.as_ref(), now);
+        }
         let decision = self.decide(id, &uid);
         self.report(id, &decision);
         if decision.gone {

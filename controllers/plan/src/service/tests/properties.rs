@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use evenkeel_api::healthcheck::{Effects, HealthCheckSpec, RestartEffect};
 use evenkeel_api::host::Availability;
 use evenkeel_api::name::{HostName, InstanceId, Slot};
-use evenkeel_api::quantity::Bytes;
-use evenkeel_api::record::{Desired, Phase, Pin};
+use evenkeel_api::quantity::{Bytes, Span};
+use evenkeel_api::record::{CheckState, Desired, Health, Phase, Pin, Timestamp, Verdict};
 use evenkeel_api::service::{FailureAction, Mode, Port, Published, ServiceSpec, UpdateOrder};
 use proptest::prelude::*;
 
@@ -25,6 +26,7 @@ enum Step {
     GoodImages,
     NewLeader,
     Say { service: u8, what: u8 },
+    Sick { service: u8, copy: u8 },
     Wait { millis: u64 },
 }
 
@@ -37,6 +39,7 @@ struct Shape {
     max: Option<u32>,
     memory: u64,
     global: bool,
+    check: Option<bool>,
 }
 
 const HOSTS: u32 = 4;
@@ -50,8 +53,9 @@ fn shapes() -> impl Strategy<Value = Shape> {
         proptest::option::of(1..3u32),
         0..3u64,
         prop::bool::weighted(0.1),
+        any::<Option<bool>>(),
     )
-        .prop_map(|(start_first, rollback, parallelism, port, max, memory, global)| Shape {
+        .prop_map(|(start_first, rollback, parallelism, port, max, memory, global, check)| Shape {
             start_first,
             rollback,
             parallelism,
@@ -59,6 +63,7 @@ fn shapes() -> impl Strategy<Value = Shape> {
             max,
             memory,
             global,
+            check,
         })
 }
 
@@ -75,6 +80,7 @@ fn steps() -> impl Strategy<Value = Step> {
         1 => Just(Step::GoodImages),
         1 => Just(Step::NewLeader),
         2 => (0..3u8, 0..5u8).prop_map(|(service, what)| Step::Say { service, what }),
+        3 => (0..3u8, 0..6u8).prop_map(|(service, copy)| Step::Sick { service, copy }),
         6 => (1..15_000u64).prop_map(|millis| Step::Wait { millis }),
     ]
 }
@@ -164,6 +170,16 @@ impl Watch {
     }
 }
 
+/// Whether names may lead to a copy.
+fn serves(service: &Service, copy: &Copy) -> bool {
+    let (Some(record), Some(observed)) = (&copy.record, &copy.observed) else { return false };
+    let passes = |name| ready::says(copy, name).is_some_and(|state| state.verdict == Verdict::Healthy);
+    let mut counting = service.checks.iter().filter(|(_, check)| check.spec.affects_dns());
+    ready::runs(observed)
+        && !restarts::is_pending(&record.value, observed)
+        && counting.all(|(name, _)| passes(name))
+}
+
 /// Slots that are served, by service.
 fn serving(model: &Model) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
@@ -172,7 +188,7 @@ fn serving(model: &Model) -> BTreeMap<String, usize> {
             .copies
             .values()
             .filter(|copy| model.world.hosts.get(&copy.host).is_some_and(|host| host.alive.is_some()))
-            .filter(|copy| copy.observed.as_ref().is_some_and(ready::runs))
+            .filter(|copy| serves(service, copy))
             .filter_map(|copy| copy.record.as_ref())
             .filter(|record| record.value.desired == Desired::Run)
             .map(|record| &record.value.slot)
@@ -226,6 +242,36 @@ fn room(model: &Model) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// A check that restarts, and may not count for names.
+fn check(dns: bool) -> Check {
+    let text =
+        r#"{"target": {"service": "s"}, "type": "tcp", "port": 80, "interval": "1s", "timeout": "1s"}"#;
+    let mut spec: HealthCheckSpec = serde_json::from_str(text).unwrap();
+    let restart = Some(RestartEffect { limit: Some(2), grace: Some(Span::seconds(5)) });
+    spec.effects = Some(Effects { dns: Some(dns), restart, ..Effects::default() });
+    Check { spec, revision: 7 }
+}
+
+fn told(copy: &mut Copy, verdict: Verdict) {
+    let Some(started) = copy.observed.as_ref().and_then(|observed| observed.started) else { return };
+    let state = CheckState { verdict, since: Timestamp(0), revision: 7, evidence: "seen".into() };
+    copy.health = Some(Health { started, checks: [("tcp".parse().unwrap(), state)].into() });
+}
+
+/// Runs that nobody looked at yet are found well. Whether there was one.
+fn probe(lab: &mut Lab) -> bool {
+    let mut news = false;
+    let checked = lab.model.world.services.values_mut().filter(|service| !service.checks.is_empty());
+    for copy in checked.flat_map(|service| service.copies.values_mut()) {
+        let run = copy.observed.as_ref().and_then(|observed| observed.started);
+        if run.is_some() && copy.health.as_ref().map(|health| health.started) != run {
+            told(copy, Verdict::Healthy);
+            news = true;
+        }
+    }
+    news
+}
+
 fn run(lab: &mut Lab, watch: &mut Watch, time: Duration) -> Result<(), TestCaseError> {
     let end = lab.model.now + time;
     loop {
@@ -234,7 +280,7 @@ fn run(lab: &mut Lab, watch: &mut Watch, time: Duration) -> Result<(), TestCaseE
             passes += 1;
             prop_assert!(passes < 200, "plans do not come to rest");
             match watch.pass(lab)? {
-                Some(wake) if !lab.obey() => break wake,
+                Some(wake) if !lab.obey() && !probe(lab) => break wake,
                 _ => {}
             }
         };
@@ -250,6 +296,16 @@ fn apply(lab: &mut Lab, watch: &mut Watch, step: &Step) -> Result<(), TestCaseEr
     match step {
         Step::Put { service, image, replicas, shape } => {
             lab.put(&name(*service), document(*image, *replicas, *shape));
+            let checks = &mut lab.model.world.services.get_mut(&id(&name(*service))).unwrap().checks;
+            checks.clear();
+            checks.extend(shape.check.map(|dns| ("tcp".parse().unwrap(), check(dns))));
+        }
+        Step::Sick { service, copy } => {
+            let Some(service) = lab.model.world.services.get_mut(&id(&name(*service))) else { return Ok(()) };
+            let count = service.copies.len().max(1);
+            if let Some(copy) = service.copies.values_mut().nth(usize::from(*copy) % count) {
+                told(copy, Verdict::Unhealthy);
+            }
         }
         Step::Delete { service } => {
             if lab.model.world.services.contains_key(&id(&name(*service))) {
@@ -301,6 +357,7 @@ fn recover(lab: &mut Lab, watch: &mut Watch) -> Result<(), TestCaseError> {
     lab.bad.clear();
     for service in lab.model.world.services.values_mut() {
         service.pin = None;
+        service.copies.values_mut().for_each(|copy| told(copy, Verdict::Healthy));
     }
     for n in 1..=HOSTS {
         lab.put_host(n, |_| {}, &[]);
