@@ -249,10 +249,13 @@ pub fn import(store: &Store, memory: &Memory) -> BTreeMap<Key, Write> {
     writes
 }
 
+/// A copy's record and its key, with its sequence number.
+type Numbered = (u64, Key, Instance);
+
 /// Memories of several times may know several copies of an exclusive slot, and each would be proved alive. The
 /// newest one holds, and the others are lost.
 fn one_of_each_exclusive_slot(store: &Store, writes: &mut BTreeMap<Key, Write>) {
-    let mut slots: BTreeMap<(ServiceId, Slot), Vec<(u64, Key, Instance)>> = BTreeMap::new();
+    let mut slots: BTreeMap<(ServiceId, Slot), Vec<Numbered>> = BTreeMap::new();
     let keys: BTreeSet<Key> = store.records.keys().chain(writes.keys()).cloned().collect();
     for key in keys {
         let Key::Instance(_, id) = &key else { continue };
