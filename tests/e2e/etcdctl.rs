@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use evenkeel_api::record::ConditionType;
+use evenkeel_api::record::{ConditionType, Rollout};
 use evenkeel_tests::lab::cluster::Snapshot;
 use evenkeel_tests::lab::engine::Container;
 use evenkeel_tests::lab::{Lab, case, eventually};
@@ -96,6 +96,11 @@ fn garbage_changes_only_the_status(lab: &Lab) {
     let containers = || -> Vec<(String, String)> {
         lab.copies("shop/web").into_iter().map(|(_, copy)| (copy.id.clone(), copy.started())).collect()
     };
+    // The last that is written of a new service: its template ran well for long enough to be gone back to.
+    eventually(30, "the template is proven", || {
+        let rollout: Option<Rollout> = lab.try_store()?.record("rollouts/shop/web");
+        rollout.and_then(|rollout| rollout.current).map(drop).ok_or_else(|| "not yet".to_owned())
+    });
     let before = (lasting(&lab.store()), containers());
     for text in garbage {
         lab.put("services/shop/web", &text);
