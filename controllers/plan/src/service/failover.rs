@@ -59,6 +59,9 @@ pub(crate) fn presence(
     // `lost_after` counts from the last heartbeat, which was at least a lease's time before we missed it.
     let patience = if dead { SUSPICION } else { SUSPICION.max(lost_after.0.saturating_sub(ALIVE_TTL)) };
     let due = since + patience;
+    // Leases that end one after the other may be hosts that went at once.
+    let open = memory.brake.open_until.filter(|_| !dead).map_or(due, |until| until.min(due + SUSPICION));
+    let due = due.max(open);
     if now < due { (Presence::Absent, Some(due - now)) } else { (Presence::Lost, None) }
 }
 
@@ -121,11 +124,15 @@ fn hosts_with_copies(world: &World) -> BTreeSet<HostName> {
 fn brake(memory: &mut Memory, world: &World, now: Duration) {
     let mut suspects: BTreeMap<HostName, Duration> = BTreeMap::new();
     let mut present = 0;
+    let mut just_gone: Vec<Duration> = Vec::new();
     for (name, host) in world.hosts.iter().filter(|(_, host)| !host.is_removed()) {
         let Some(measured) = memory.hosts.get(name) else { continue };
         match measured.absent_since {
             None => present += 1,
-            Some(since) if now.saturating_sub(since) < SUSPICION => present += 1,
+            Some(since) if now.saturating_sub(since) < SUSPICION => {
+                present += 1;
+                just_gone.push(since);
+            }
             Some(_) if measured.evicted == Some(None) || is_confirmed_dead(world, memory, name) => {}
             Some(since) if host.accepted.is_some() => {
                 suspects.insert(name.clone(), since);
@@ -142,7 +149,13 @@ fn brake(memory: &mut Memory, world: &World, now: Duration) {
     });
     let counted = open.len() + recent.count();
     let active = present + suspects.len();
-    let over = !open.is_empty() && counted >= usize::max(2, active.div_ceil(2));
+    let too_many = |gone: usize| !open.is_empty() && gone >= usize::max(2, active.div_ceil(2));
+    let over = too_many(counted);
+    memory.brake.open_until = just_gone
+        .iter()
+        .max()
+        .filter(|_| !over && too_many(counted + just_gone.len()))
+        .map(|since| *since + SUSPICION);
     if over {
         memory.brake.on = true;
         memory.brake.low_since = None;

@@ -67,6 +67,8 @@ pub(crate) struct BrakeMemory {
     pub on: bool,
     /// Since when too few are gone to keep it on.
     pub low_since: Option<Duration>,
+    /// Hosts went a moment ago that would pull it: until then it is open whether they are back at once.
+    pub open_until: Option<Duration>,
 }
 
 /// Documents that went, measured.

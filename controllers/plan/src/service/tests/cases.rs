@@ -243,6 +243,42 @@ fn clusters_of_each_size_replace_what_one_host_lost_and_brake_for_half() {
 }
 
 #[test]
+fn leases_that_end_one_after_the_other_are_hosts_that_went_at_once() {
+    // Hosts renew up to 0.7 s apart, and etcd ends leases in steps of 0.5 s.
+    for apart in [0, 400, 800, 1200, 1900] {
+        let mut lab = Lab::new(4);
+        lab.put("shop/web", spec("web:1", 8));
+        lab.seconds(60);
+        let before = lab.running("shop/web");
+        lab.host_gone("h3");
+        lab.run(Duration::from_millis(apart));
+        lab.host_gone("h4");
+        lab.seconds(60);
+        assert_eq!(lab.running("shop/web"), before, "{apart} ms apart");
+        assert_eq!(lab.model.world.brakes.as_ref().unwrap().value.held.len(), 2);
+    }
+}
+
+#[test]
+fn hosts_that_blink_put_off_the_loss_of_another_by_no_more_than_a_suspicion() {
+    let mut lab = Lab::new(2);
+    lab.put("shop/web", spec("web:1", 4));
+    lab.seconds(60);
+    lab.host_gone("h2");
+    // Given up 2 s after its lease without doubt.
+    lab.run(Duration::from_millis(1900));
+    let moved = |lab: &Lab| !lab.running("shop/web").iter().any(|copy| copy.ends_with("@h2"));
+    for blink in 0..3 {
+        lab.host_gone("h1");
+        lab.run(Duration::from_millis(1000));
+        assert!(blink > 0 || !moved(&lab), "h1 may have gone together with it");
+        lab.host_back("h1");
+        lab.run(Duration::from_millis(100));
+    }
+    assert!(moved(&lab));
+}
+
+#[test]
 fn leases_of_healthy_hosts_that_die_in_waves_move_nothing() {
     let mut lab = Lab::new(50);
     lab.put("shop/web", spec("web:1", 100));
