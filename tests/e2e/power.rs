@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use evenkeel_runtime::env::{SystemClock, WallClock};
 use evenkeel_tests::lab::load::{Change, Load};
-use evenkeel_tests::lab::{Lab, case, eventually, pause};
+use evenkeel_tests::lab::{Lab, case, eventually, limit, pause};
 
 use crate::{documents, load};
 
@@ -81,11 +81,11 @@ fn lose(lab: &Lab, victim: &str, what: &str) {
             "-> {what} ({victim}) off: out of {host}'s names after {out:.2} s, replaced in them after {replaced:.2} s"
         );
         assert!(
-            out <= limit_out + TO_THE_PLUG,
+            out <= limit(limit_out + TO_THE_PLUG),
             "{victim}'s addresses left {host}'s names only after {out:.2} s"
         );
         assert!(
-            replaced <= limit_replaced + TO_THE_PLUG,
+            replaced <= limit(limit_replaced + TO_THE_PLUG),
             "replacements answered on {host} only after {replaced:.2} s"
         );
         assert_eq!(summary.failed, 0, "names on {host} were not answered: {summary}");

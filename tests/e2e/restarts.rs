@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use evenkeel_tests::lab::engine::Container;
 use evenkeel_tests::lab::raw::{self, Recorder};
-use evenkeel_tests::lab::{Lab, case, eventually};
+use evenkeel_tests::lab::{Lab, case, eventually, limit};
 
 use crate::documents;
 
@@ -50,7 +50,7 @@ fn compare(what: &str, pairs: &[(f64, f64)]) {
     let (bare, ours): (Vec<f64>, Vec<f64>) = pairs.iter().copied().unzip();
     let (bare, ours) = (raw::median(&bare), raw::median(&ours));
     println!("-> {what}: raw {bare:.0} ms, evenkeel {ours:.0} ms ({:+.0} ms); all: {pairs:.0?}", ours - bare);
-    assert!(ours - bare <= SLACK, "{what}: {:.0} ms slower than raw Docker", ours - bare);
+    assert!(ours - bare <= limit(SLACK), "{what}: {:.0} ms slower than raw Docker", ours - bare);
 }
 
 fn outage(lab: &Lab, host: &str, copy: &Container, end: fn(&raw::Engine, &str) -> Result<(), String>) -> f64 {

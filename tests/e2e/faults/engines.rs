@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use evenkeel_tests::lab::{Lab, Outcome, eventually, fault, pause, rare_fault, raw, since};
+use evenkeel_tests::lab::{Lab, Outcome, eventually, fault, limit, pause, rare_fault, raw, since};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -39,7 +39,7 @@ fn case_17_the_engine_restarts_and_containers_live() {
             if again { Ok(()) } else { Err(format!("running: {}", now.running)) }
         });
         let took = since(begun);
-        assert!(took <= 5.0, "what ended unseen was back only after {took:.1} s");
+        assert!(took <= limit(5.0), "what ended unseen was back only after {took:.1} s");
         let unharmed = shop.close_unharmed();
         converged(lab, 30);
         let mut after = lab.runs(&only);

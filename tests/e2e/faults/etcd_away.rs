@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use evenkeel_tests::lab::{Lab, Outcome, eventually, fault, pause, since};
+use evenkeel_tests::lab::{Lab, Outcome, eventually, fault, limit, pause, since};
 use tokio::time::Instant;
 
 use super::length;
@@ -89,6 +89,6 @@ fn resynced(lab: &Lab) -> f64 {
     let count = u32::try_from(lab.hosts().len()).unwrap_or(COPIES);
     lab.settled("shop/fresh", count, 30);
     let took = since(begun);
-    assert!(took <= 10.0, "in step again only {took:.1} s after etcd's return");
+    assert!(took <= limit(10.0), "in step again only {took:.1} s after etcd's return");
     took
 }

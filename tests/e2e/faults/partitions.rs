@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use evenkeel_tests::lab::{Lab, Outcome, eventually, fault, pause, rare_fault, since};
+use evenkeel_tests::lab::{Lab, Outcome, eventually, fault, limit, pause, rare_fault, since};
 use tokio::time::Instant;
 
 use super::length;
@@ -66,7 +66,7 @@ fn surplus_goes(lab: &Lab) -> f64 {
         if web == wanted && idle == wanted { Ok(()) } else { Err(format!("{web} web, {idle} idle")) }
     });
     let took = since(begun);
-    assert!(took <= 10.0, "surplus copies were gone only after {took:.1} s");
+    assert!(took <= limit(10.0), "surplus copies were gone only after {took:.1} s");
     took
 }
 

@@ -7,7 +7,7 @@ use evenkeel_tests::lab::engine::Container;
 use evenkeel_tests::lab::invariants::Foreign;
 use evenkeel_tests::lab::load::{Change, Load, Summary};
 use evenkeel_tests::lab::raw::{self, Recorder};
-use evenkeel_tests::lab::{Lab, eventually, since};
+use evenkeel_tests::lab::{Lab, eventually, limit, since};
 use tokio::time::Instant;
 
 use crate::{documents, load};
@@ -158,7 +158,7 @@ pub fn killed_come_back(lab: &Lab, copies: &[(String, Container)]) -> f64 {
         let patience = std::time::Duration::from_secs(20);
         let outage = recorder.outage(&copy.name, patience);
         let outage = outage.unwrap_or_else(|| panic!("{} on {host} does not come back", copy.name));
-        assert!(outage <= 2000.0, "{} on {host} was back only after {outage:.0} ms", copy.name);
+        assert!(outage <= limit(2000.0), "{} on {host} was back only after {outage:.0} ms", copy.name);
         let now = engine.container(&copy.name).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(now.address("lan"), copy.address("lan"), "{} came back elsewhere", copy.name);
         longest = longest.max(outage);
@@ -188,7 +188,10 @@ pub fn sick_copy_leaves_local_names(lab: &Lab, host: &str) -> f64 {
     named(false);
     let took = since(begun);
     // Asking by dig takes a while by itself on a machine with other work.
-    assert!(took <= 2.0 * 1.1 + 1.0 + 0.5, "the sick copy left the names of {host} only after {took:.1} s");
+    assert!(
+        took <= limit(2.0 * 1.1 + 1.0 + 0.5),
+        "the sick copy left the names of {host} only after {took:.1} s"
+    );
     lab.within(host, &copy.name, &["rm", "/tmp/sick"]).ok();
     named(true);
     took

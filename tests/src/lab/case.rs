@@ -11,6 +11,13 @@ pub fn is_full() -> bool {
     std::env::var("EVENKEEL_E2E_FULL").is_ok_and(|value| value == "1")
 }
 
+/// A limit on time, in whatever unit: as given at full length, where figures count and the machine is to be quiet.
+/// The short form runs wherever people and CI run it: there it is three times as long, and only tells that
+/// something hangs.
+pub fn limit(time: f64) -> f64 {
+    if is_full() { time } else { 3.0 * time }
+}
+
 /// Runs a case on the lab that is up.
 pub fn case(body: impl FnOnce(&Lab)) {
     let lab = Lab::of_environment();

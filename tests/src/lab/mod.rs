@@ -19,7 +19,7 @@ pub mod raw;
 pub mod running;
 pub mod wait;
 
-pub use case::case;
+pub use case::{case, limit};
 pub use fault::{Outcome, fault, rare_fault};
 pub use wait::{eventually, pause, since};
 
