@@ -70,7 +70,10 @@ fn copies_that_fit_nowhere_say_why() {
         refused(lab, "spread", &["0/3 hosts fit"]);
         refused(lab, "rival", &["0/3 hosts fit", "port"]);
         refused(lab, "mighty", &["polic"]);
-        assert_eq!(where_is(lab, "shop/spread").len(), 3);
+        eventually(60, "three of shop/spread run", || {
+            let hosts = where_is(lab, "shop/spread");
+            if hosts.len() == 3 { Ok(()) } else { Err(format!("{hosts:?}")) }
+        });
         for nowhere in ["large", "picky", "rival", "mighty"] {
             assert!(where_is(lab, &format!("shop/{nowhere}")).is_empty(), "{nowhere} runs");
         }

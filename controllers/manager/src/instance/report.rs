@@ -148,6 +148,8 @@ impl Reports {
 
     /// Writes what there is; whether some of it must be tried again.
     async fn flush(&self, writer: &Writer) -> bool {
+        // First: whoever sees that the copy runs, and wants more of them, must find what its tag means.
+        let again = self.flush_digests(writer).await;
         loop {
             let batch = self.batch();
             if batch.is_empty() {
@@ -175,7 +177,7 @@ impl Reports {
                 }
             }
         }
-        self.flush_digests(writer).await
+        again
     }
 
     fn batch(&self) -> Vec<(InstanceId, Option<Observed>)> {
