@@ -29,9 +29,9 @@ fn trusted(lab: &Lab) {
     });
 }
 
-fn recover(lab: &Lab, way: &str) {
+fn recover(lab: &Lab, way: &[&str]) {
     eventually(40, "the recovery is taken", || {
-        let done = lab.keel(&["recover", way]);
+        let done = lab.keel(&[&["recover"], way].concat());
         if done.code == 0 { Ok(()) } else { Err(done.err) }
     });
     trusted(lab);
@@ -65,7 +65,7 @@ fn a_restored_snapshot_stops_nothing_and_the_hosts_give_back_what_it_lacks() {
         assert!(status.contains("shop/new"), "status does not name what was lost:\n{status}");
         pause(Duration::from_secs(15));
         assert_eq!(ids(lab), before, "containers changed while nobody had decided");
-        recover(lab, "--from-hosts");
+        recover(lab, &["--from-hosts"]);
         lab.settled("shop/new", 2, 30);
         lab.settled("shop/old", 4, 30);
         pause(Duration::from_secs(15));
@@ -82,7 +82,7 @@ fn a_restored_snapshot_that_is_accepted_stops_what_it_does_not_know() {
         later(lab);
         lab.run(&["etcd", "restore"]);
         halted(lab);
-        recover(lab, "--accept-etcd");
+        recover(lab, &["--accept-etcd", "--yes"]);
         eventually(90, "only what the snapshot knows runs", || {
             let now = ids(lab);
             if now == old { Ok(()) } else { Err(format!("{} containers", now.len())) }
@@ -104,7 +104,7 @@ fn a_wiped_etcd_gets_everything_back_and_nothing_restarts() {
         halted(lab);
         pause(Duration::from_secs(15));
         assert_eq!(ids(lab), before, "containers changed while nobody had decided");
-        recover(lab, "--from-hosts");
+        recover(lab, &["--from-hosts"]);
         lab.settled("shop/new", 2, 30);
         lab.settled("shop/old", 4, 30);
         pause(Duration::from_secs(15));

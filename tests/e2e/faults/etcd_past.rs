@@ -105,7 +105,7 @@ fn went_back(lab: &Lab, how: &str, way: Way, back: impl FnOnce(&Lab) -> Result<(
             }
         }
         Way::Etcd => {
-            lab.keel(&["recover", "--accept-etcd"]).ok();
+            lab.keel(&["recover", "--accept-etcd", "--yes"]).ok();
             eventually(60, "what etcd does not know is gone", || {
                 let (late, idle) = (lab.copies("shop/late").len(), lab.copies("shop/idle").len());
                 let gone = late == 0 && idle == COPIES as usize;

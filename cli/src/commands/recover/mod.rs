@@ -20,14 +20,16 @@ use crate::snapshot;
 
 /// Which way out.
 #[derive(Debug, Args)]
-#[group(multiple = false)]
 pub struct Recover {
     /// What the hosts remember counts: give it back to etcd, and go on; nothing restarts
     #[arg(long)]
     from_hosts: bool,
     /// What etcd says now counts: what it does not know any more is stopped, gently
-    #[arg(long)]
+    #[arg(long, conflicts_with = "from_hosts")]
     accept_etcd: bool,
+    /// Also where --accept-etcd stops copies
+    #[arg(long, requires = "accept_etcd")]
+    yes: bool,
 }
 
 /// Writes of one transaction: as many demands, and some room.
@@ -64,6 +66,9 @@ impl Recover {
             return show(&view, &difference, format);
         }
         view.refuse_strangers()?;
+        if self.accept_etcd && !self.yes {
+            stops_nothing(&difference)?;
+        }
         let writes = if self.from_hosts { view.import(&difference)? } else { BTreeMap::new() };
         let halt_at = view.ensure_halt(store, now).await?;
         let count = writes.len();
@@ -266,6 +271,22 @@ async fn write(store: &Arc<dyn Store>, writes: BTreeMap<Key, Write>, halt_at: i6
 
 async fn commit(store: &Arc<dyn Store>, txn: TxnBuilder) -> Result<(), Failure> {
     if store.commit(&txn.build()?).await?.succeeded { Ok(()) } else { Err(moved()) }
+}
+
+/// What is stopped cannot be taken back, and may have been the only copy of what etcd forgot.
+fn stops_nothing(difference: &Difference) -> Result<(), Failure> {
+    let stopped: Vec<String> = difference
+        .copies
+        .iter()
+        .filter(|copy| copy.runs)
+        .map(|copy| format!("{} on {}", copy.id, copy.host))
+        .collect();
+    let Some(first) = stopped.first() else { return Ok(()) };
+    Err(Failure::new(format!(
+        "this stops {} copies that etcd does not know any more, such as {first}: `evenkeel recover` shows them all; \
+         if that is meant, say it again with --yes",
+        stopped.len()
+    )))
 }
 
 fn show(view: &View, difference: &Difference, format: Format) -> Result<(), Failure> {

@@ -29,30 +29,31 @@ fn recall(records: &[(&str, &str, i64)]) -> Recall {
     Recall { uid: "u".to_owned(), epoch: 3, revision: 900, records: records.collect() }
 }
 
+const FROM_HOSTS: Recover = Recover { from_hosts: true, accept_etcd: false, yes: false };
+const ACCEPT_ETCD: Recover = Recover { from_hosts: false, accept_etcd: true, yes: false };
 const RECORD: &str = r#"{"template":"shop/web@7","slot":"1","desired":"run","cause":"wanted"}"#;
 
 #[tokio::test]
 async fn an_empty_store_gets_back_what_the_hosts_remember_and_a_second_time_is_refused() {
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new(1));
-    let from_hosts = Recover { from_hosts: true, accept_etcd: false };
     let run = |command: Recover| {
         let store = store.clone();
         async move { command.run(&store, Format::Table, Timestamp(5)).await }
     };
-    let said = run(Recover { from_hosts: true, accept_etcd: false }).await.unwrap_err().message;
+    let said = run(FROM_HOSTS).await.unwrap_err().message;
     assert!(said.contains("nothing to recover"), "{said}");
     remember(&store, "h1", "instance", &recall(&[("instances/h1/shop.web.1.rs", RECORD, 0)])).await;
-    let said = run(Recover { from_hosts: true, accept_etcd: false }).await.unwrap_err().message;
+    let said = run(FROM_HOSTS).await.unwrap_err().message;
     assert!(said.contains("nobody remembers the documents of shop/web"), "{said}");
     let archive =
         recall(&[("services/shop/web", "the text", 7), ("rollouts/shop/web", r#"{"seq":1000}"#, 9)]);
     remember(&store, "h1", "service", &archive).await;
     put(&store, "alive/h2", r#"{"boot_id":"b","incarnation":1}"#).await;
-    let said = run(Recover { from_hosts: true, accept_etcd: false }).await.unwrap_err().message;
+    let said = run(FROM_HOSTS).await.unwrap_err().message;
     assert!(said.contains("h2 is alive and has not told"), "{said}");
     remember(&store, "h2", "instance", &recall(&[])).await;
 
-    run(from_hosts).await.unwrap();
+    run(FROM_HOSTS).await.unwrap();
     assert_eq!(get(&store, "services/shop/web").await.as_deref(), Some("the text"));
     assert_eq!(get(&store, "instances/h1/shop.web.1.rs").await.as_deref(), Some(RECORD));
     let cluster: Cluster = serde_json::from_str(&get(&store, "cluster").await.unwrap()).unwrap();
@@ -75,7 +76,7 @@ async fn what_etcd_says_is_accepted_by_the_epoch_alone() {
     remember(&store, "h1", "service", &archive).await;
     let (_, lost) = summary(&store).await.unwrap().unwrap();
     assert!(lost.contains("Service shop/web"), "{lost}");
-    Recover { from_hosts: false, accept_etcd: true }.run(&store, Format::Table, Timestamp(5)).await.unwrap();
+    ACCEPT_ETCD.run(&store, Format::Table, Timestamp(5)).await.unwrap();
     assert_eq!(get(&store, "services/shop/web").await.as_deref(), Some("the older text"));
     let cluster: Cluster = serde_json::from_str(&get(&store, "cluster").await.unwrap()).unwrap();
     assert_eq!((cluster.epoch, cluster.floor), (4, 900));
@@ -89,8 +90,23 @@ async fn another_cluster_is_not_recovered() {
     put(&store, "cluster", r#"{"uid":"v","epoch":1,"level":1}"#).await;
     put(&store, "alive/x1", r#"{"boot_id":"b","incarnation":1}"#).await;
     remember(&store, "h1", "service", &recall(&[])).await;
-    let command = Recover { from_hosts: false, accept_etcd: true };
+    let command = ACCEPT_ETCD;
     let said = command.run(&store, Format::Table, Timestamp(5)).await.unwrap_err().message;
     assert!(said.contains("another cluster's (v), in which x1 lives"), "{said}");
+    assert_eq!(get(&store, "halt").await, None);
+}
+
+#[tokio::test]
+async fn copies_that_etcd_forgot_are_stopped_only_where_that_is_said_twice() {
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new(1));
+    put(&store, "cluster", r#"{"uid":"u","epoch":1,"level":1}"#).await;
+    put(&store, "halt", r#"{"why":"it went back","since":1}"#).await;
+    remember(&store, "h1", "instance", &recall(&[("instances/h1/shop.web.1.rs", RECORD, 0)])).await;
+    let said = ACCEPT_ETCD.run(&store, Format::Table, Timestamp(5)).await.unwrap_err().message;
+    assert!(said.contains("stops 1 copies") && said.contains("shop.web.1.rs on h1"), "{said}");
+    assert!(said.ends_with("say it again with --yes"), "{said}");
+    assert!(get(&store, "halt").await.is_some(), "nothing was done");
+    let meant = Recover { yes: true, ..ACCEPT_ETCD };
+    meant.run(&store, Format::Table, Timestamp(5)).await.unwrap();
     assert_eq!(get(&store, "halt").await, None);
 }

@@ -17,8 +17,10 @@ use evenkeel_runtime::writer::Writer;
 
 /// Changes are gathered for so long.
 const GATHER: Duration = Duration::from_secs(2);
-/// Of a large cluster, writing takes at most one part in so many of the time.
+/// Of a large cluster, writing takes at most one part in so many of the time,
 const SHARE: u32 = 20;
+/// but what a loss of the store would cost is never older than this.
+const LONGEST: Duration = Duration::from_secs(10);
 
 /// Keep the archive, and tell it while the store is not trusted. Runs for ever.
 pub(super) async fn run(
@@ -38,15 +40,17 @@ async fn keep(store: &dyn Store, mirror: &Mirror, file: &Arc<StateFile<Recall>>)
     let mut changed = mirror.subscribe();
     mirror.synced().await;
     loop {
-        let began = tokio::time::Instant::now();
+        let mut took = Duration::ZERO;
         if let Some(recall) = recall(store, mirror) {
             // A store that went back a moment ago, and was not found out yet, must not be what is remembered.
             let believed = verify(store).await.is_ok() && store.witness().trust() == Trust::Trusted;
+            let began = tokio::time::Instant::now();
             if believed && let Err(error) = file.save_aside(Arc::new(recall)).await {
                 tracing::warn!(error = &error as &dyn std::error::Error, "the archive is not on disk");
             }
+            took = began.elapsed();
         }
-        tokio::time::sleep(GATHER.max(began.elapsed() * SHARE)).await;
+        tokio::time::sleep((took * SHARE).clamp(GATHER, LONGEST)).await;
         changed.next().await;
     }
 }

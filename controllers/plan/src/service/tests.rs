@@ -15,6 +15,7 @@ use super::*;
 
 mod cases;
 mod exclusive;
+mod losses;
 mod properties;
 mod restarting;
 mod rollbacks;
