@@ -3,6 +3,11 @@
 /// Where the lab's public images are.
 pub const REGISTRY: &str = "registry.lan:5000";
 
+/// The reference of one of them.
+pub fn image(name: &str) -> String {
+    format!("{REGISTRY}/{name}")
+}
+
 /// The network that most cases use, with names that may be cached for a second.
 pub fn lan() -> String {
     network("10.88.0.0/16")
