@@ -51,6 +51,11 @@ impl Watch {
         self.guards.values().map(|guarded| guarded.guard.instance.clone()).collect()
     }
 
+    /// Whether nothing is guarded.
+    pub fn is_empty(&self) -> bool {
+        self.guards.is_empty()
+    }
+
     /// A transaction that was sent at `sent` found this host registered under its own lease, and these
     /// records. One that is given up, or gone, proves nothing; one that is to stop is stopped gently, and may
     /// take the time for it.

@@ -15,8 +15,10 @@ use tokio::sync::{mpsc, watch};
 
 use super::{News, aside};
 
-/// How often.
+/// How often, while there is something to guard.
 const EVERY: Duration = Duration::from_millis(50);
+/// How often else: a host without exclusive copies pays next to nothing, and its first one waits so long at most.
+const SEEK: Duration = Duration::from_millis(250);
 /// Without anything new, the beat is written as seldom as it may be.
 const IDLE: Duration = Duration::from_millis(500);
 
@@ -73,6 +75,7 @@ pub(super) async fn run(
     let mut written = None;
     loop {
         let (now, watch) = (env.boot_time(), watched.borrow().clone());
+        let every = if watch.is_empty() { SEEK } else { EVERY };
         let overdue = watch.overdue(now).into_iter();
         let overdue: Vec<PathBuf> = overdue.map(|(_, guard)| fence(&guard.instance)).collect();
         let due =
@@ -105,6 +108,6 @@ pub(super) async fn run(
         {
             return;
         }
-        tokio::time::sleep(EVERY).await;
+        tokio::time::sleep(every).await;
     }
 }

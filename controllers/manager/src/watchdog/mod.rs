@@ -28,6 +28,8 @@ pub use cgroup::{Cgroups, LinuxCgroups, Sweep};
 
 /// While all is well, deadlines are looked at at least so often: a suspend lengthens no sleep by more.
 const TICK: Duration = Duration::from_millis(100);
+/// While nothing is guarded.
+const REST: Duration = Duration::from_secs(1);
 /// While something must not run: an engine that was slow may start it late.
 const SWEEP: Duration = Duration::from_millis(20);
 /// A container's cgroup is searched for each so many sweeps; a known one is looked at in each.
@@ -137,6 +139,9 @@ impl Loop {
         let overdue = self.watch.overdue(now);
         if overdue.is_empty() {
             self.late = false;
+            if self.watch.is_empty() {
+                return REST;
+            }
             let due = self.watch.next_deadline(now).map(|deadline| deadline - now);
             return due.map_or(TICK, |due| due.min(TICK));
         }
