@@ -29,31 +29,31 @@ fn recall(records: &[(&str, &str, i64)]) -> Recall {
     Recall { uid: "u".to_owned(), epoch: 3, revision: 900, records: records.collect() }
 }
 
-const FROM_HOSTS: Recover = Recover { from_hosts: true, accept_etcd: false, yes: false };
-const ACCEPT_ETCD: Recover = Recover { from_hosts: false, accept_etcd: true, yes: false };
+/// Why a recovery was not done; `None`: it was.
+async fn refused(store: &Arc<dyn Store>, way: Way) -> Option<String> {
+    let view = View::read(store).await.unwrap();
+    view.recover(store, way, Timestamp(5)).await.err().map(|error| error.to_string())
+}
+
 const RECORD: &str = r#"{"template":"shop/web@7","slot":"1","desired":"run","cause":"wanted"}"#;
 
 #[tokio::test]
 async fn an_empty_store_gets_back_what_the_hosts_remember_and_a_second_time_is_refused() {
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new(1));
-    let run = |command: Recover| {
-        let store = store.clone();
-        async move { command.run(&store, Format::Table, Timestamp(5)).await }
-    };
-    let said = run(FROM_HOSTS).await.unwrap_err().message;
-    assert!(said.contains("nothing to recover"), "{said}");
+    let from_hosts = || refused(&store, Way::FromHosts);
+    assert!(!View::read(&store).await.unwrap().is_needed());
     remember(&store, "h1", "instance", &recall(&[("instances/h1/shop.web.1.rs", RECORD, 0)])).await;
-    let said = run(FROM_HOSTS).await.unwrap_err().message;
+    let said = from_hosts().await.unwrap();
     assert!(said.contains("nobody remembers the documents of shop/web"), "{said}");
     let archive =
         recall(&[("services/shop/web", "the text", 7), ("rollouts/shop/web", r#"{"seq":1000}"#, 9)]);
     remember(&store, "h1", "service", &archive).await;
     put(&store, "alive/h2", r#"{"boot_id":"b","incarnation":1}"#).await;
-    let said = run(FROM_HOSTS).await.unwrap_err().message;
+    let said = from_hosts().await.unwrap();
     assert!(said.contains("h2 is alive and has not told"), "{said}");
     remember(&store, "h2", "instance", &recall(&[])).await;
 
-    run(FROM_HOSTS).await.unwrap();
+    assert_eq!(from_hosts().await, None);
     assert_eq!(get(&store, "services/shop/web").await.as_deref(), Some("the text"));
     assert_eq!(get(&store, "instances/h1/shop.web.1.rs").await.as_deref(), Some(RECORD));
     let cluster: Cluster = serde_json::from_str(&get(&store, "cluster").await.unwrap()).unwrap();
@@ -74,14 +74,15 @@ async fn what_etcd_says_is_accepted_by_the_epoch_alone() {
     let archive =
         recall(&[("services/shop/web", "the text", 700), ("networks/lan", "as it was", header.revision)]);
     remember(&store, "h1", "service", &archive).await;
-    let (_, lost) = summary(&store).await.unwrap().unwrap();
-    assert!(lost.contains("Service shop/web"), "{lost}");
-    ACCEPT_ETCD.run(&store, Format::Table, Timestamp(5)).await.unwrap();
+    let view = View::read(&store).await.unwrap();
+    let differ: Vec<String> = view.difference().documents.iter().map(|one| one.object.to_string()).collect();
+    assert_eq!(differ, ["Service shop/web"]);
+    assert_eq!(refused(&store, Way::AcceptEtcd).await, None);
     assert_eq!(get(&store, "services/shop/web").await.as_deref(), Some("the older text"));
     let cluster: Cluster = serde_json::from_str(&get(&store, "cluster").await.unwrap()).unwrap();
     assert_eq!((cluster.epoch, cluster.floor), (4, 900));
     assert_eq!(get(&store, "halt").await, None);
-    assert!(summary(&store).await.unwrap().is_none());
+    assert_eq!(View::read(&store).await.unwrap().halt, None);
 }
 
 #[tokio::test]
@@ -90,23 +91,7 @@ async fn another_cluster_is_not_recovered() {
     put(&store, "cluster", r#"{"uid":"v","epoch":1,"level":1}"#).await;
     put(&store, "alive/x1", r#"{"boot_id":"b","incarnation":1}"#).await;
     remember(&store, "h1", "service", &recall(&[])).await;
-    let command = ACCEPT_ETCD;
-    let said = command.run(&store, Format::Table, Timestamp(5)).await.unwrap_err().message;
+    let said = refused(&store, Way::AcceptEtcd).await.unwrap();
     assert!(said.contains("another cluster's (v), in which x1 lives"), "{said}");
-    assert_eq!(get(&store, "halt").await, None);
-}
-
-#[tokio::test]
-async fn copies_that_etcd_forgot_are_stopped_only_where_that_is_said_twice() {
-    let store: Arc<dyn Store> = Arc::new(MemoryStore::new(1));
-    put(&store, "cluster", r#"{"uid":"u","epoch":1,"level":1}"#).await;
-    put(&store, "halt", r#"{"why":"it went back","since":1}"#).await;
-    remember(&store, "h1", "instance", &recall(&[("instances/h1/shop.web.1.rs", RECORD, 0)])).await;
-    let said = ACCEPT_ETCD.run(&store, Format::Table, Timestamp(5)).await.unwrap_err().message;
-    assert!(said.contains("stops 1 copies") && said.contains("shop.web.1.rs on h1"), "{said}");
-    assert!(said.ends_with("say it again with --yes"), "{said}");
-    assert!(get(&store, "halt").await.is_some(), "nothing was done");
-    let meant = Recover { yes: true, ..ACCEPT_ETCD };
-    meant.run(&store, Format::Table, Timestamp(5)).await.unwrap();
     assert_eq!(get(&store, "halt").await, None);
 }
