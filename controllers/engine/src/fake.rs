@@ -240,6 +240,11 @@ impl FakeEngine {
         self.lock().containers.values().any(|held| is(&held.container, held.spec.as_ref()))
     }
 
+    /// Calls `told` whenever something happens to a container. It must not look at the engine itself.
+    pub fn on_change(&self, told: impl Fn() + Send + Sync + 'static) {
+        self.lock().told = Some(Box::new(told));
+    }
+
     /// Changes whenever something happens to a container.
     pub fn version(&self) -> u64 {
         self.lock().version

@@ -36,6 +36,8 @@ pub(super) struct State {
     pub calls: Vec<(Op, String)>,
     /// Counts what happened to containers.
     pub version: u64,
+    /// Called for each of that.
+    pub told: Option<Box<dyn Fn() + Send + Sync>>,
     made: u64,
 }
 
@@ -71,6 +73,9 @@ impl State {
 
     pub fn tell(&mut self, action: &str, id: &str, name: &str, attributes: BTreeMap<String, String>) {
         self.version += 1;
+        if let Some(told) = &self.told {
+            told();
+        }
         if self.mute {
             return;
         }

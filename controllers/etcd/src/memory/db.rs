@@ -20,6 +20,8 @@ pub(super) struct Db {
     history: BTreeMap<i64, Vec<Change>>,
     leases: BTreeMap<i64, Held>,
     next_lease: i64,
+    /// Keys that changed and of which nobody was told yet.
+    untold: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +40,7 @@ impl Db {
             history: BTreeMap::new(),
             leases: BTreeMap::new(),
             next_lease: 1000,
+            untold: Vec::new(),
         }
     }
 
@@ -89,6 +92,7 @@ impl Db {
         let changes: Vec<Change> = writes.iter().filter_map(|op| self.write(op, revision)).collect();
         if !changes.is_empty() {
             self.header.revision = revision;
+            self.untold.extend(changes.iter().map(|change| change.key().to_owned()));
             self.history.insert(revision, changes);
         }
     }
@@ -127,6 +131,11 @@ impl Db {
         Ok(Lease { id: self.next_lease, ttl })
     }
 
+    /// No lease of another past is granted again: etcd picks their ids by chance.
+    pub fn grants_after(&mut self, other: &Db) {
+        self.next_lease = self.next_lease.max(other.next_lease);
+    }
+
     pub fn renew(&mut self, lease: i64) -> Result<Duration, StoreError> {
         let held = self.leases.get_mut(&lease).ok_or(StoreError::LeaseGone)?;
         held.ends = Instant::now() + held.ttl;
@@ -141,17 +150,24 @@ impl Db {
         Ok(())
     }
 
+    /// The keys that changed since the last time.
+    pub fn take_untold(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.untold)
+    }
+
     /// All leases that there are.
     pub fn leases(&self) -> BTreeSet<i64> {
         self.leases.keys().copied().collect()
     }
 
-    /// End what is overdue. Whether anything was.
-    pub fn expire(&mut self, now: Instant) -> bool {
+    /// End what is overdue.
+    pub fn expire(&mut self, now: Instant) {
         let overdue = self.leases.iter().filter(|(_, held)| held.ends <= now);
         let overdue: Vec<i64> = overdue.map(|(lease, _)| *lease).collect();
         // In the order of their ends would be truer; by number is as good and the same each time.
-        overdue.iter().filter(|lease| self.revoke(**lease).is_ok()).count() > 0
+        for lease in overdue {
+            let _there = self.revoke(lease);
+        }
     }
 
     /// When the next lease ends.

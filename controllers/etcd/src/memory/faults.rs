@@ -105,8 +105,7 @@ impl MemoryStore {
         for lease in state.db.leases() {
             let _gone = state.db.revoke(lease);
         }
-        drop(state);
-        self.wake();
+        self.server.tell(&mut state);
     }
 
     /// An election: the term rises and all leases start over.
@@ -148,6 +147,7 @@ impl MemoryStore {
     fn become_db(&self, mut db: Db) {
         db.extend_leases();
         let mut state = self.state();
+        db.grants_after(&state.db);
         state.db = db;
         state.boots += 1;
         drop(state);

@@ -6,9 +6,11 @@
 
 mod db;
 mod faults;
+mod topics;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -16,15 +18,19 @@ use evenkeel_api::key::Key;
 use evenkeel_runtime::store::{
     Change, Changes, Committed, Header, Kv, Lease, Listing, Store, StoreError, Txn, Watch,
 };
-use evenkeel_runtime::tick::{Tick, Ticks};
+use evenkeel_runtime::tick::Ticks;
 use evenkeel_runtime::witness::Witness;
 use tokio::time::Instant;
 
 use db::Db;
 pub use faults::{Snapshot, UnknownOutcome};
+use topics::{Topic, Topics};
 
 /// How long a call waits for an answer, as the real adapter's.
 const CALL_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Leases of a store that is down are looked at that often.
+const REAP_DOWN: Duration = Duration::from_millis(100);
 
 /// A client of a store in memory. Clones are the same client.
 #[derive(Clone)]
@@ -35,7 +41,9 @@ pub struct MemoryStore {
 
 struct Server {
     state: Mutex<State>,
-    tick: Arc<Tick>,
+    topics: Topics,
+    /// Somebody sees to it that leases end in time.
+    reaped: AtomicBool,
 }
 
 struct State {
@@ -67,7 +75,8 @@ impl MemoryStore {
     /// An empty store and its first client. `seed`: for the jitter of those who use it.
     pub fn new(seed: u64) -> Self {
         let state = State { db: Db::new(0xe7cd), down: false, boots: 0 };
-        let server = Server { state: Mutex::new(state), tick: Arc::default() };
+        let server =
+            Server { state: Mutex::new(state), topics: Topics::default(), reaped: AtomicBool::new(false) };
         Self { server: Arc::new(server), client: Client::new(seed) }
     }
 
@@ -96,15 +105,11 @@ impl MemoryStore {
 
     /// The state with overdue leases ended; those who watch are told.
     fn state(&self) -> MutexGuard<'_, State> {
-        let mut state = self.server.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if !state.down && state.db.expire(Instant::now()) {
-            self.wake();
-        }
-        state
+        self.server.state()
     }
 
     fn wake(&self) {
-        self.server.tick.tell();
+        self.server.topics.tell_all();
     }
 
     /// What happens to a call on its way.
@@ -147,19 +152,52 @@ impl MemoryStore {
         work: impl FnOnce(&mut Db) -> Result<T, StoreError> + Send,
     ) -> Result<(Result<T, StoreError>, Header), StoreError> {
         self.reach().await?;
-        let (result, header, changed) = {
+        let (result, header) = {
             let mut state = self.state();
-            let before = state.db.header.revision;
             let result = work(&mut state.db);
-            (result, state.db.header, state.db.header.revision != before)
+            self.server.tell(&mut state);
+            (result, state.db.header)
         };
-        if changed {
-            self.wake();
-        }
         if matches!(&result, Err(StoreError::Full)) {
             self.client.witness.set_full(true);
         }
         Ok((result, header))
+    }
+}
+
+impl Server {
+    fn state(&self) -> MutexGuard<'_, State> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if !state.down {
+            state.db.expire(Instant::now());
+            self.tell(&mut state);
+        }
+        state
+    }
+
+    /// Tells those whom it concerns what changed.
+    fn tell(&self, state: &mut State) {
+        let keys = state.db.take_untold();
+        self.topics.tell(&keys, state.db.header.revision);
+    }
+
+    /// When a lease ends next; `None`: there is none.
+    fn reap(&self) -> Option<Instant> {
+        let state = self.state();
+        // Time stands still meanwhile.
+        let down = state.down.then(|| Instant::now() + REAP_DOWN);
+        state.db.next_end().map(|end| down.unwrap_or(end))
+    }
+}
+
+/// Ends leases though nobody asks, until there are none.
+async fn reaper(server: Weak<Server>) {
+    while let Some(next) = server.upgrade().and_then(|server| {
+        let next = server.reap();
+        server.reaped.store(next.is_some(), Ordering::Relaxed);
+        next
+    }) {
+        tokio::time::sleep_until(next).await;
     }
 }
 
@@ -208,13 +246,18 @@ impl Store for MemoryStore {
     async fn watch(&self, prefix: &str, revision: i64) -> Result<Box<dyn Watch>, StoreError> {
         self.reach().await?;
         let boots = self.state().boots;
-        let ticks = self.server.tick.listen();
-        let prefix = prefix.to_owned();
-        Ok(Box::new(MemoryWatch { store: self.clone(), prefix, seen: revision, boots, ticks }))
+        let topic = self.server.topics.of(prefix);
+        let ticks = topic.tick.listen();
+        let (store, prefix) = (self.clone(), prefix.to_owned());
+        Ok(Box::new(MemoryWatch { store, prefix, seen: revision, is_new: true, boots, topic, ticks }))
     }
 
     async fn grant(&self, ttl: Duration) -> Result<Lease, StoreError> {
-        self.lease(|db| db.grant(ttl)).await
+        let lease = self.lease(|db| db.grant(ttl)).await?;
+        if !self.server.reaped.swap(true, Ordering::Relaxed) {
+            tokio::spawn(reaper(Arc::downgrade(&self.server)));
+        }
+        Ok(lease)
     }
 
     async fn renew(&self, lease: i64) -> Result<Duration, StoreError> {
@@ -240,24 +283,30 @@ struct MemoryWatch {
     store: MemoryStore,
     prefix: String,
     seen: i64,
+    /// It has not looked yet.
+    is_new: bool,
     boots: u64,
+    topic: Arc<Topic>,
     ticks: Ticks,
 }
 
 impl MemoryWatch {
-    /// What there is by now, and when to look again at the latest.
-    fn look(&mut self) -> Result<(Changes, Option<Instant>), StoreError> {
+    /// What there is by now.
+    fn look(&mut self) -> Result<Changes, StoreError> {
         self.ticks.skip();
         if self.store.client.faults().silent() {
-            return Ok((Changes { changes: Vec::new(), header: Header::default() }, None));
+            return Ok(Changes { changes: Vec::new(), header: Header::default() });
         }
         let state = self.store.state();
         if state.down || state.boots != self.boots || self.store.client.faults().cut_off() {
             return Err(StoreError::Unavailable("the stream broke".to_owned()));
         }
-        let changes = state.db.since(&self.prefix, self.seen)?;
+        // Whoever follows is told at once, and misses nothing by a compaction.
+        let quiet = !self.is_new && self.topic.is_quiet(self.seen);
+        let changes = if quiet { Vec::new() } else { state.db.since(&self.prefix, self.seen)? };
+        self.is_new = false;
         self.seen = self.seen.max(state.db.header.revision);
-        Ok((Changes { changes, header: state.db.header }, state.db.next_end()))
+        Ok(Changes { changes, header: state.db.header })
     }
 }
 
@@ -265,16 +314,69 @@ impl MemoryWatch {
 impl Watch for MemoryWatch {
     async fn next(&mut self) -> Result<Changes, StoreError> {
         loop {
-            let (changes, next_end) = self.look()?;
+            let changes = self.look()?;
             if !changes.changes.is_empty() {
                 self.store.client.witness.heard(&changes.header);
                 return Ok(changes);
             }
-            let far = Instant::now() + Duration::from_secs(86_400);
-            tokio::select! { biased;
-                () = self.ticks.changed() => {}
-                () = tokio::time::sleep_until(next_end.unwrap_or(far)) => {}
-            }
+            self.ticks.changed().await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use evenkeel_runtime::store::TxnBuilder;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    async fn put(store: &MemoryStore, key: &str) {
+        let txn = TxnBuilder::new().put(&key.parse().unwrap(), "{}").build().unwrap();
+        assert!(store.commit(&txn).await.unwrap().succeeded);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_watches_is_told_of_its_prefix_and_misses_nothing_by_a_compaction() {
+        let store = MemoryStore::new(1);
+        let mut watch = store.watch("pins/", store.revision()).await.unwrap();
+        let within = Duration::from_secs(1);
+        assert!(timeout(within, watch.next()).await.is_err());
+        for _ in 0..5 {
+            put(&store, "brake").await;
+        }
+        // It has not looked since, and nothing of it was compacted.
+        store.compact(store.revision());
+        assert!(timeout(within, watch.next()).await.is_err());
+        put(&store, "pins/shop/web").await;
+        let changes = timeout(within, watch.next()).await.unwrap().unwrap().changes;
+        assert_eq!(changes.iter().map(Change::key).collect::<Vec<_>>(), ["pins/shop/web"]);
+        put(&store, "pins/shop/web").await;
+        put(&store, "brake").await;
+        store.compact(store.revision());
+        let late = timeout(within, watch.next()).await.unwrap();
+        assert!(matches!(late, Err(StoreError::Compacted(_))), "what it was to be told was compacted");
+        let mut new = store.watch("pins/", 1).await.unwrap();
+        let late = timeout(within, new.next()).await.unwrap();
+        assert!(matches!(late, Err(StoreError::Compacted(_))), "so it is for one that begins that far back");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_ends_in_time_though_nobody_asks() {
+        let store = MemoryStore::new(1);
+        let lease = store.grant(Duration::from_secs(5)).await.unwrap();
+        let key: Key = "alive/h1".parse().unwrap();
+        let txn = TxnBuilder::new().put_leased(&key, "{}", lease.id).build().unwrap();
+        store.commit(&txn).await.unwrap();
+        let mut watch = store.watch("alive/", store.revision()).await.unwrap();
+        let began = Instant::now();
+        watch.next().await.unwrap();
+        assert_eq!(began.elapsed(), Duration::from_secs(5));
+        // Once more, after there was none for a while.
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let lease = store.grant(Duration::from_secs(5)).await.unwrap();
+        store.commit(&TxnBuilder::new().put_leased(&key, "{}", lease.id).build().unwrap()).await.unwrap();
+        watch.next().await.unwrap();
+        timeout(Duration::from_millis(5001), watch.next()).await.unwrap().unwrap();
     }
 }
