@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use evenkeel_api::key::{Controller, Key};
 use evenkeel_api::name::InstanceId;
-use evenkeel_api::record::{Alive, Desired, Instance};
+use evenkeel_api::record::{Alive, Cluster, Desired, Instance};
 use evenkeel_plan::host::register::Memory;
 use evenkeel_plan::watchdog::Watch;
 use evenkeel_runtime::disk::peek;
@@ -31,12 +31,12 @@ struct HostFile {
 
 /// Proves for ever. Nothing is asked while there is nothing to guard.
 pub(super) async fn run(deps: WatchdogDeps, mut watched: watch::Receiver<Watch>, tell: mpsc::Sender<News>) {
-    let mut failing = false;
+    let (mut failing, mut believed) = (false, None);
     loop {
         let instances: Vec<InstanceId> = watched.borrow_and_update().instances().into_iter().collect();
         for some in instances.chunks(AT_ONCE) {
             let sent = deps.env.boot_time();
-            match ask(&deps, some).await {
+            match ask(&deps, some, &mut believed).await {
                 Ok(records) => {
                     failing = false;
                     if tell.send(News::Proof(sent, records)).await.is_err() {
@@ -70,8 +70,13 @@ pub(super) async fn run(deps: WatchdogDeps, mut watched: watch::Receiver<Watch>,
     }
 }
 
-/// The records of those copies, from a store that says that this host lives.
-async fn ask(deps: &WatchdogDeps, instances: &[InstanceId]) -> Result<BTreeMap<InstanceId, Desired>, String> {
+/// The records of those copies, from a store that says that this host lives. `believed`: the cluster as it was
+/// when the store was last believed.
+async fn ask(
+    deps: &WatchdogDeps,
+    instances: &[InstanceId],
+    believed: &mut Option<Cluster>,
+) -> Result<BTreeMap<InstanceId, Desired>, String> {
     let dir = deps.state_dir.clone();
     let read = move || peek::<HostFile>(&dir, Controller::Host, "state");
     let file = aside(&deps.state_dir, read).await.flatten().unwrap_or_default();
@@ -81,20 +86,39 @@ async fn ask(deps: &WatchdogDeps, instances: &[InstanceId]) -> Result<BTreeMap<I
     };
     let alive = Key::Alive(deps.host.clone());
     let record = |id: &InstanceId| Key::Instance(deps.host.clone(), id.clone());
-    let txn = TxnBuilder::new().if_leased(&alive, lease).get(&alive);
+    let txn = TxnBuilder::new().if_leased(&alive, lease);
+    let txn = txn.get(&Key::Cluster).get(&Key::Halt).get(&alive);
     let txn = instances.iter().fold(txn, |txn, id| txn.get(&record(id)));
     let txn = txn.build().map_err(|error| error.to_string())?;
     let answer = deps.store.commit(&txn).await.map_err(|error: StoreError| error.to_string())?;
+    let mut reads = answer.reads.into_iter();
+    let (cluster, halt) = (parsed::<Cluster>(reads.next().flatten()), reads.next().flatten());
     if let Trust::Untrusted { why } = deps.store.witness().trust() {
+        // No writer shares this connection: nobody else notices here that a person has decided.
+        if halt.is_none() && is_after(cluster.as_ref(), believed.as_ref()) {
+            tracing::warn!("a person declared the store's past void; the watchdog trusts it again");
+            deps.store.witness().forgive();
+        }
         return Err(why);
     }
-    let mut reads = answer.reads.into_iter();
+    if cluster.is_some() {
+        *believed = cluster;
+    }
     let mine = Alive { boot_id: registered.boot_id, incarnation: registered.incarnation };
     if !answer.succeeded || parsed::<Alive>(reads.next().flatten()) != Some(mine) {
         return Err("this host's lease is gone".to_owned());
     }
     let found = instances.iter().zip(reads);
     Ok(found.filter_map(|(id, kv)| Some((id.clone(), parsed::<Instance>(kv)?.desired))).collect())
+}
+
+/// Whether a person has declared void what was believed. Who believed nothing waits only for the end of the halt.
+fn is_after(now: Option<&Cluster>, believed: Option<&Cluster>) -> bool {
+    match (now, believed) {
+        (Some(now), Some(before)) => now.uid == before.uid && now.epoch > before.epoch,
+        (Some(_), None) => true,
+        (None, _) => false,
+    }
 }
 
 fn parsed<T: serde::de::DeserializeOwned>(kv: Option<Kv>) -> Option<T> {

@@ -330,6 +330,24 @@ fn a_wiped_store_ends_it_and_starts_nothing() {
     });
 }
 
+#[test]
+fn once_a_person_has_declared_the_past_void_a_store_that_went_back_proves_life_again() {
+    case(async {
+        let world = World::started().await;
+        seconds(3.0).await;
+        world.store.wipe();
+        world.until("it ends", |world| !world.runs()).await;
+        world.register_again().await;
+        world.put(&Key::Cluster, &Cluster { uid: "u1".into(), epoch: 2, level: 1, floor: 0 }).await;
+        seconds(20.0).await;
+        assert!(!world.runs(), "the cluster is halted yet");
+        let end = TxnBuilder::new().delete(&Key::Halt).build().unwrap();
+        world.store.commit(&end).await.unwrap();
+        let after = world.until("it runs", World::runs).await;
+        assert!(after < Duration::from_secs(15), "{after:?}");
+    });
+}
+
 impl World {
     /// The host is back in a store that knows nothing, and somebody puts the old record back.
     async fn register_again(&self) {
