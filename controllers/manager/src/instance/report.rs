@@ -86,8 +86,14 @@ impl Reports {
 
     /// All that was told is to be written.
     pub(super) fn save(&self, saved: Saved) {
-        self.lock().saved = saved;
-        self.file.notify_one();
+        let mut inner = self.lock();
+        if inner.saved == saved {
+            // The file says so, or is tried again until it does.
+            self.store.notify_one();
+        } else {
+            inner.saved = saved;
+            self.file.notify_one();
+        }
     }
 
     /// What this host runs and was told to run, as records of the store.

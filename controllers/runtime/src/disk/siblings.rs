@@ -12,7 +12,8 @@ use super::dir::{DiskWatch, Stamp, StateDir};
 /// The state of other controllers on this host, to read.
 pub struct Siblings {
     dir: StateDir,
-    known: BTreeMap<Controller, Option<Stamp>>,
+    /// Each one's file, and the version of it that was told of last.
+    known: BTreeMap<Controller, (PathBuf, Option<Stamp>)>,
     pending: BTreeSet<Controller>,
     /// None until first waited for, which is when there is surely a runtime.
     watch: Option<Box<dyn DiskWatch>>,
@@ -21,7 +22,8 @@ pub struct Siblings {
 impl Siblings {
     /// Look into `dir`, which holds a folder for each controller, now or later.
     pub fn new(dir: &StateDir) -> Siblings {
-        let known = Controller::ALL.into_iter().map(|c| (c, dir.disk().stamp(&path(c)))).collect();
+        let file = |controller| (controller, (path(controller), dir.disk().stamp(&path(controller))));
+        let known = Controller::ALL.into_iter().map(file).collect();
         Siblings { dir: dir.clone(), known, pending: BTreeSet::new(), watch: None }
     }
 
@@ -37,8 +39,8 @@ impl Siblings {
             // Watched before it is looked at: what changes in between is not missed.
             let watch = self.watch.take().unwrap_or_else(|| self.dir.disk().watch());
             let watch = self.watch.insert(watch);
-            for (controller, known) in &mut self.known {
-                let now = self.dir.disk().stamp(&path(*controller));
+            for (controller, (file, known)) in &mut self.known {
+                let now = self.dir.disk().stamp(file);
                 if *known != now {
                     *known = now;
                     self.pending.insert(*controller);
