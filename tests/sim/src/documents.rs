@@ -11,8 +11,10 @@ use std::time::Duration;
 
 /// The namespace of all services here.
 pub const NAMESPACE: &str = "shop";
-/// Versions of an image that engines can pull.
-const VERSIONS: u32 = 30;
+/// Versions of an image that engines can pull: more than a run makes, as what was rejected once stays so.
+const VERSIONS: u32 = 200;
+/// The version that nothing has before all is mended.
+pub const LAST: u32 = VERSIONS - 1;
 
 /// How an image is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +81,10 @@ pub struct Service {
     pub version: u32,
     /// Whether it has a check.
     pub checked: bool,
+    /// Whether that check restarts sick copies.
+    pub restarts: bool,
+    /// Whether a rollout that fails goes back.
+    pub goes_back: bool,
     /// Whether new copies start before old ones stop.
     pub start_first: bool,
     /// A port of the host.
@@ -122,7 +128,8 @@ impl Service {
             None => text.push_str("    mode: global\n"),
         }
         let order = if self.start_first { "start-first" } else { "stop-first" };
-        let _ = writeln!(text, "    update_config: {{order: {order}, monitor: 2s}}");
+        let action = if self.goes_back { ", failure_action: rollback" } else { "" };
+        let _ = writeln!(text, "    update_config: {{order: {order}, monitor: 2s{action}}}");
         if self.exclusive {
             text.push_str("    exclusive: true\n    disconnect: {stop_on_client_after: 5s}\n");
         }
@@ -137,9 +144,10 @@ impl Service {
 
     /// The document of its check.
     pub fn check_text(&self) -> String {
+        let effects = if self.restarts { ", effects: {restart: {limit: 2, grace: 5s}}" } else { "" };
         format!(
             "apiVersion: evenkeel/v1\nkind: HealthCheck\nmetadata: {{name: {0}, namespace: {NAMESPACE}}}\n\
-             spec: {{target: {{service: {0}}}, type: http, port: http, path: /, interval: 5s, timeout: 1s}}\n",
+             spec: {{target: {{service: {0}}}, type: http, port: http, path: /, interval: 5s, timeout: 1s{effects}}}\n",
             self.name
         )
     }

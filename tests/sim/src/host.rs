@@ -23,8 +23,11 @@ use tokio::time::Instant;
 use crate::chance::Chance;
 use crate::judge::Judge;
 use crate::life::{Life, Stopped};
+use crate::sick::Sick;
 use crate::timeline::Timeline;
-use crate::wire::{LifeDisk, LifeEngine, LifeStore, SimCgroups, SimMachine, SimProbe, SimWall, Wire};
+use crate::wire::{
+    Connection, LifeDisk, LifeEngine, LifeStore, Members, SimCgroups, SimMachine, SimProbe, SimWall, Wire,
+};
 
 type Failed = Box<dyn std::error::Error + Send + Sync>;
 
@@ -44,6 +47,8 @@ pub struct Host {
     pub wire: Arc<Wire>,
     /// Its wall clock.
     pub wall: SimWall,
+    /// Copies of it that answer no check.
+    pub sick: Sick,
     /// Its controllers get no turn.
     pub stopped: Arc<Stopped>,
     /// It has power.
@@ -56,6 +61,7 @@ pub struct Host {
     now: Mutex<Option<Now>>,
     seed: u64,
     leads: bool,
+    members: Arc<Members>,
     judge: Arc<Judge>,
     timeline: Timeline,
 }
@@ -70,7 +76,14 @@ struct Now {
 
 impl Host {
     /// A host with an engine that runs nothing, switched on. Within a tokio runtime.
-    pub fn new(number: u8, seed: u64, leads: bool, judge: Arc<Judge>, timeline: Timeline) -> Self {
+    pub fn new(
+        number: u8,
+        seed: u64,
+        leads: bool,
+        members: Arc<Members>,
+        judge: Arc<Judge>,
+        timeline: Timeline,
+    ) -> Self {
         let engine = FakeEngine::new();
         crate::documents::fill_registry(&engine);
         let bridges = engine.clone();
@@ -92,6 +105,7 @@ impl Host {
             disk: Mutex::new(MemoryDisk::new()),
             wire: Arc::default(),
             wall: SimWall::new(),
+            sick: Sick::default(),
             stopped: Arc::default(),
             powered: watch::Sender::new(true),
             fuse: Arc::default(),
@@ -101,6 +115,7 @@ impl Host {
             now: Mutex::new(None),
             seed,
             leads,
+            members,
             judge,
             timeline,
         }
@@ -221,7 +236,10 @@ impl Host {
         let connect = |what: &str, life: &Life| {
             let mut chance = stream(what);
             let client = store.client(chance.number());
-            Arc::new(LifeStore::new(client, life.clone(), self.wire.clone(), chance, self.judge.clone()))
+            // The nearest member first, where there is one on this host or beside it.
+            let connection = Connection::new(self.members.clone(), usize::from(self.number - 1));
+            let (life, judge) = (life.clone(), self.judge.clone());
+            Arc::new(LifeStore::new(client, life, self.wire.clone(), connection, chance, judge))
         };
         let dir = |life: &Life| {
             StateDir::on(Arc::new(LifeDisk::new(disk.clone(), life.clone())), Path::new("/var/lib/evenkeel"))
@@ -278,7 +296,7 @@ impl Host {
             env: env.clone(),
             host: host.clone(),
             state_dir: state_dir.clone(),
-            probe: Arc::new(SimProbe::new(self.engine.clone(), life.clone())),
+            probe: Arc::new(SimProbe::new(self.engine.clone(), life.clone(), self.sick.clone())),
             may_lead: self.leads,
         };
         tasks.spawn(async { Ok(healthcheck::run(deps).await?) });

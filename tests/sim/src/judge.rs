@@ -31,6 +31,8 @@ struct State {
     calls: BTreeMap<String, Minute>,
     writes: BTreeMap<String, Minute>,
     mutations: u64,
+    /// While the store is in the past: the records that said before that their copies are to run.
+    past: Option<BTreeSet<String>>,
     /// By service: what there was at each look of the last while, while all was calm.
     available: BTreeMap<String, Vec<Available>>,
 }
@@ -111,6 +113,16 @@ impl Judge {
         }
     }
 
+    /// The store went back. `wanted`: the records of copies that were to run as they did.
+    pub fn goes_back(&self, wanted: BTreeSet<String>) {
+        self.state().past = Some(wanted);
+    }
+
+    /// A person has decided what counts.
+    pub fn trusts(&self) {
+        self.state().past = None;
+    }
+
     /// A life that begins has had nothing confirmed.
     pub fn begins(&self, who: &str) {
         self.state().confirmed.retain(|(host, _), _| host != who);
@@ -145,9 +157,13 @@ impl Judge {
         if !ours {
             self.timeline.violated("I4 only ours", &format!("{} would {verb} foreign {name}", life.who()));
         }
-        if runs && matches!(verb, "stop" | "remove") {
+        if runs && matches!(verb, "stop" | "kill" | "remove") {
             self.enough_stay(&state, &name, &service);
             let record = format!("instances/{}/{name}", life.who());
+            if state.past.as_ref().is_some_and(|wanted| wanted.contains(&record)) {
+                let what = format!("{} would {verb} {name} by the word of the past", life.who());
+                self.timeline.violated("I10 nothing stops in the past", &what);
+            }
             if !state.confirmed.contains_key(&(life.who().to_owned(), record)) {
                 let what = format!("{} would {verb} {name}, which no transaction confirmed", life.who());
                 self.timeline.violated("I5 guarded", &what);

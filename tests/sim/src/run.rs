@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
+use crate::act::Act;
 use crate::cluster::Cluster;
 use crate::look::{Looker, converged};
-use crate::scenario::{Act, Scenario};
+use crate::scenario::Scenario;
 use crate::timeline::Timeline;
 
 /// Between two looks from outside.
@@ -99,7 +100,14 @@ async fn carry_out(scenario: &Scenario, all: bool) -> Report {
 async fn tick(cluster: &mut Cluster, looker: &mut Looker, next: &mut Instant) {
     cluster.people().await;
     *next += EVERY;
-    sleep_until(*next).await;
+    let mut moved = cluster.moved.listen();
+    // What runs is looked at whenever it changes, and all else by the clock.
+    loop {
+        tokio::select! { biased;
+            () = sleep_until(*next) => break,
+            () = moved.changed() => drop(looker.look_at_engines(cluster)),
+        }
+    }
     looker.look(cluster);
     for host in &cluster.hosts {
         drop(host.engine.take_calls());

@@ -1,125 +1,13 @@
 //! What happens in a run, all of it decided beforehand: so that a run can be repeated without some of it.
 
-use std::fmt;
 use std::time::Duration;
 
+use evenkeel_manager::recover::Way;
+
+use crate::act::{Act, Back, Word};
 use crate::chance::Chance;
 use crate::documents::{Image, Service};
-use crate::wire::{Cut, WireFaults};
-
-/// Something that people do, or that breaks. Hosts by their number, from 1.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Act {
-    /// A document of a service, with its check.
-    Apply(Service),
-    /// A document that nobody can read, in place of a service's.
-    Break(Service, u64),
-    /// A service's documents are removed.
-    Delete(Service),
-    /// A host's document says that it is drained, for so long.
-    Drain(u8, Duration),
-    /// The controllers of a host are killed so many points (calls that change something) later.
-    Crash(u8, u64),
-    /// They get no turn for so long.
-    Stop(u8, Duration),
-    /// A host does not reach the store for so long.
-    CutOff(u8, Cut, Duration),
-    /// The way to the store is bad for so long.
-    BadWire(u8, WireFaults, Duration),
-    /// The engine takes calls and never answers, for so long.
-    EngineHangs(u8, Duration),
-    /// The engine is away for so long; containers run on.
-    EngineAway(u8, Duration),
-    /// The engine tells no events for so long.
-    EngineMute(u8, Duration),
-    /// Some calls of the engine fail; half of them are done all the same.
-    EngineErrors(u8, u64),
-    /// Some container ends by itself.
-    ContainerEnds(u8, u64),
-    /// A person removes some container.
-    PersonRemoves(u8, u64),
-    /// A person makes a container of their own.
-    Foreign(u8, u64),
-    /// The disk takes no writes for so long.
-    DiskFull(u8, Duration),
-    /// The host has no power for so long.
-    PowerLost(u8, Duration),
-    /// Its wall clock is set so many milliseconds off.
-    ClockJumps(u8, i64),
-    /// No member answers for so long.
-    StoreDown(Duration),
-    /// The store takes no more writes for so long.
-    StoreFull(Duration),
-    /// Its history is forgotten.
-    Compact,
-    /// Another member leads.
-    Elect,
-    /// A stalled leader ends all leases.
-    LeasesDie,
-    /// Some value of the leaders' is replaced by garbage.
-    Garbage(u64),
-}
-
-impl Act {
-    /// How long it lasts.
-    pub fn lasts(&self) -> Option<Duration> {
-        match self {
-            Act::Drain(_, time)
-            | Act::Stop(_, time)
-            | Act::CutOff(_, _, time)
-            | Act::BadWire(_, _, time)
-            | Act::EngineHangs(_, time)
-            | Act::EngineAway(_, time)
-            | Act::EngineMute(_, time)
-            | Act::DiskFull(_, time)
-            | Act::PowerLost(_, time)
-            | Act::StoreDown(time)
-            | Act::StoreFull(time) => Some(*time),
-            _ => None,
-        }
-    }
-
-    /// Whom it troubles: a host, or 0 for all; `None`: nobody's work.
-    pub fn troubles(&self) -> Option<u8> {
-        match self {
-            Act::Crash(host, _)
-            | Act::Stop(host, _)
-            | Act::CutOff(host, ..)
-            | Act::BadWire(host, ..)
-            | Act::EngineHangs(host, _)
-            | Act::EngineAway(host, _)
-            | Act::EngineMute(host, _)
-            | Act::EngineErrors(host, _)
-            | Act::DiskFull(host, _)
-            | Act::PowerLost(host, _) => Some(*host),
-            Act::StoreDown(_) | Act::StoreFull(_) | Act::Compact | Act::Elect | Act::LeasesDie => Some(0),
-            _ => None,
-        }
-    }
-
-    /// One word for its kind.
-    pub fn kind(&self) -> String {
-        let text = format!("{self:?}");
-        text.split(['(', ' ']).next().unwrap_or_default().to_owned()
-    }
-}
-
-impl fmt::Display for Act {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Act::Apply(service) => write!(
-                f,
-                "apply {} {:?} x {}",
-                service.name,
-                service.replicas,
-                service.image.reference(service.version)
-            ),
-            Act::Break(service, _) => write!(f, "break the document of {}", service.name),
-            Act::Delete(service) => write!(f, "delete {}", service.name),
-            other => write!(f, "{other:?}"),
-        }
-    }
-}
+use crate::wire::{Cut, Thaw, WireFaults};
 
 /// An act and its time.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -182,6 +70,11 @@ impl Scenario {
             } else {
                 Some(fault(hosts, &mut chance))
             };
+            if matches!(act, Some(Act::GoesBack(..))) {
+                // Somebody saved a snapshot not long before.
+                let saved = at.saturating_sub(chance.between(200, 30_000)).max(BEGIN);
+                steps.push(Step { at: Duration::from_millis(saved), act: Act::Snapshot });
+            }
             steps.extend(act.map(|act| Step { at: Duration::from_millis(at), act }));
             at += chance.between(200, pace * 2);
         }
@@ -196,6 +89,8 @@ struct People {
     /// Those that stand now.
     standing: Vec<bool>,
     most: u32,
+    /// What they once ran.
+    before: Vec<(usize, Image, u32)>,
 }
 
 impl People {
@@ -213,6 +108,8 @@ impl People {
                 image: Image::Good,
                 version: 0,
                 checked: chance.permille(600),
+                restarts: chance.permille(500),
+                goes_back: chance.permille(500),
                 start_first: chance.permille(500) && !exclusive,
                 port,
                 volume: chance.permille(150),
@@ -220,7 +117,7 @@ impl People {
             }
         });
         let services: Vec<_> = services.collect();
-        Self { hosts, standing: vec![true; services.len()], services, most }
+        Self { hosts, standing: vec![true; services.len()], services, most, before: Vec::new() }
     }
 
     fn begin(&self) -> Vec<Step> {
@@ -235,7 +132,15 @@ impl People {
         let at = chance.below(self.services.len() as u64) as usize;
         let service = self.services.get_mut(at)?;
         Some(match chance.below(100) {
-            0..35 => {
+            // The same text as some time ago: the same template, and rejected if that is.
+            0..6 => {
+                let own: Vec<_> = self.before.iter().filter(|(of, ..)| *of == at).collect();
+                let (_, image, version) = chance.pick(&own)?;
+                self.standing[at] = true;
+                Act::Apply(Service { image: *image, version: *version, ..service.clone() })
+            }
+            6..33 => {
+                self.before.push((at, service.image, service.version));
                 service.version += 1;
                 service.image = match chance.below(10) {
                     0 => Image::Crash,
@@ -246,7 +151,7 @@ impl People {
                 self.standing[at] = true;
                 Act::Apply(service.clone())
             }
-            35..65 => {
+            33..55 => {
                 if let Some(replicas) = &mut service.replicas {
                     let most = if service.port.is_some() { u32::from(self.hosts) - 1 } else { self.most };
                     *replicas = chance.between(1, u64::from(most.max(1))) as u32;
@@ -254,8 +159,12 @@ impl People {
                 self.standing[at] = true;
                 Act::Apply(service.clone())
             }
-            65..75 => Act::Break(service.clone(), chance.number()),
-            75..85 if self.standing[at] => {
+            55..70 => {
+                let words = [Word::Pause, Word::Resume, Word::Undo, Word::Back, Word::Retry, Word::Unpin];
+                Act::Say(service.clone(), *chance.pick(&words)?, chance.number())
+            }
+            70..78 => Act::Break(service.clone(), chance.number()),
+            78..86 if self.standing[at] => {
                 self.standing[at] = false;
                 Act::Delete(service.clone())
             }
@@ -268,34 +177,54 @@ impl People {
 fn fault(hosts: u8, chance: &mut Chance) -> Act {
     let host = chance.between(1, u64::from(hosts)) as u8;
     let (short, long) = (chance.ms(100, 8_000), chance.ms(1_000, 60_000));
-    match chance.below(100) {
-        0..20 => Act::Crash(host, chance.between(1, 30)),
-        20..26 => Act::Stop(host, long),
-        26..32 => {
+    match chance.below(1000) {
+        0..180 => Act::Crash(host, chance.between(1, 30)),
+        180..230 => Act::Stop(host, long),
+        230..280 => {
             let cut = if chance.permille(500) { Cut::Silent } else { Cut::Refused };
             Act::CutOff(host, cut, long)
         }
-        32..46 => Act::BadWire(host, bad_wire(chance), long),
-        46..50 => Act::EngineHangs(host, long),
-        50..54 => Act::EngineAway(host, long),
-        54..58 => Act::EngineMute(host, long),
-        58..63 => Act::EngineErrors(host, chance.number()),
-        63..70 => Act::ContainerEnds(host, chance.number()),
-        70..74 => Act::PersonRemoves(host, chance.number()),
-        74..77 => Act::Foreign(host, chance.number()),
-        77..80 => Act::DiskFull(host, long),
-        80..84 => Act::PowerLost(host, long),
-        84..88 => {
+        280..400 => Act::BadWire(host, bad_wire(chance), long),
+        400..440 => Act::EngineHangs(host, long),
+        440..480 => Act::EngineAway(host, long),
+        480..520 => Act::EngineMute(host, long),
+        520..570 => Act::EngineErrors(host, chance.number()),
+        570..620 => Act::ContainerEnds(host, chance.number()),
+        620..660 => Act::Sickens(host, chance.number()),
+        660..690 => Act::PersonRemoves(host, chance.number()),
+        690..710 => Act::Foreign(host, chance.number()),
+        710..740 => Act::DiskFull(host, long),
+        740..780 => Act::PowerLost(host, long),
+        780..810 => {
             let off = i64::try_from(chance.between(0, 7_200_000)).unwrap_or(0) - 3_600_000;
             Act::ClockJumps(host, off)
         }
-        88..91 => Act::StoreDown(short),
-        91..93 => Act::StoreFull(long),
-        93..95 => Act::Compact,
-        95..97 => Act::Elect,
-        97..99 => Act::LeasesDie,
+        810..835 => Act::StoreDown(short),
+        835..850 => Act::StoreFull(long),
+        850..870 => Act::Compact,
+        870..885 => Act::Elect,
+        885..900 => Act::LeasesDie,
+        900..920 => Act::MemberLost(chance.below(3) as usize, long),
+        920..940 => Act::MemberLags(chance.below(3) as usize, chance.between(50, 3000), long),
+        940..960 => {
+            let thaw = if chance.permille(300) { Thaw::EndsLeases } else { Thaw::Follows };
+            Act::LeaderFreezes(thaw, short)
+        }
+        960..980 => Act::Snapshot,
+        980..988 => goes_back(chance),
         _ => Act::Garbage(chance.number()),
     }
+}
+
+fn goes_back(chance: &mut Chance) -> Act {
+    let to = match chance.below(5) {
+        0 => Back::Wiped,
+        1 => Back::Bumped,
+        2 => Back::Overtaken,
+        _ => Back::Restored,
+    };
+    let way = if chance.permille(500) { Way::FromHosts } else { Way::AcceptEtcd };
+    Act::GoesBack(to, way, chance.ms(5_000, 90_000))
 }
 
 fn bad_wire(chance: &mut Chance) -> WireFaults {

@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use evenkeel_engine::FakeEngine;
 use evenkeel_plan::instance::container::label;
-use evenkeel_runtime::store::{Committed, Header, TxnBuilder};
+use evenkeel_runtime::store::{Change, Committed, Header, Kv, TxnBuilder};
 use evenkeel_sim::judge::{Available, Judge};
 use evenkeel_sim::life::Life;
+use evenkeel_sim::rejected::Rejected;
+use evenkeel_sim::stored::Written;
 use evenkeel_sim::timeline::Timeline;
 
 struct Court {
@@ -107,4 +109,66 @@ async fn a_storm_is_one() {
     let court = Court::new();
     let storm = (0..400).find_map(|_| court.asks("pull", "image"));
     assert!(storm.unwrap().starts_with("I8"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_stops_by_the_word_of_the_past() {
+    let court = Court::new();
+    court.confirm();
+    court.judge.goes_back(BTreeSet::from(["instances/h1/shop.web.1.1".to_owned()]));
+    assert!(court.asks("stop", "shop.web.1.1").unwrap().starts_with("I10"));
+    let other = Court::new();
+    other.confirm();
+    other.judge.goes_back(BTreeSet::new());
+    assert_eq!(other.asks("stop", "shop.web.1.1"), None, "it was to stop before");
+    let court = Court::new();
+    court.confirm();
+    court.judge.goes_back(BTreeSet::from(["instances/h1/shop.web.1.1".to_owned()]));
+    court.judge.trusts();
+    assert_eq!(court.asks("stop", "shop.web.1.1"), None);
+}
+
+/// Writes that follow each other, each a transaction of its own.
+fn written(puts: &[(&str, &str)]) -> Written {
+    let put = |(n, (key, value)): (usize, &(&str, &str))| {
+        let revision = n as i64 + 1;
+        Change::Put(Kv {
+            key: (*key).to_owned(),
+            value: value.as_bytes().to_vec().into(),
+            create_revision: revision,
+            mod_revision: revision,
+            lease: 0,
+        })
+    };
+    Written { anew: false, changes: puts.iter().enumerate().map(put).collect() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rejected_template_stays_rejected_until_a_person_wants_it() {
+    let copy = r#"{"template":"shop/web@7","slot":"1","desired":"run","cause":"x"}"#;
+    let begin = [
+        ("revisions/services/shop/web/7", "bad"),
+        ("revisions/services/shop/web/9", "bad"),
+        ("rollouts/shop/web", r#"{"seq":1,"rejected":[7]}"#),
+    ];
+    let forgets = ("rollouts/shop/web", r#"{"seq":1}"#);
+    let tries = ("instances/h1/shop.web.1.1", copy);
+    let retry = ("pins/shop/web", r#"{"retry":7}"#);
+    let pause = ("pins/shop/web", r#"{"pause":true}"#);
+    for (then, said) in [
+        (vec![forgets], Some("was rejected at 3")),
+        (vec![tries], Some("is a new copy of shop/web@7")),
+        (vec![pause, tries], Some("is a new copy of shop/web@7")),
+        (vec![retry, forgets, tries], None),
+        (vec![begin[2]], None),
+    ] {
+        let timeline = Timeline::new(true);
+        let puts: Vec<_> = begin.iter().copied().chain(then.clone()).collect();
+        Rejected::default().look(&timeline, &written(&puts));
+        let found = timeline.violation().map(|(_, what)| what);
+        match said {
+            Some(said) => assert!(found.clone().unwrap_or_default().contains(said), "{then:?}: {found:?}"),
+            None => assert_eq!(found, None, "{then:?}"),
+        }
+    }
 }

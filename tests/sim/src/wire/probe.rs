@@ -12,17 +12,19 @@ use evenkeel_probe::Probe;
 
 use crate::documents::is_sick;
 use crate::life::Life;
+use crate::sick::Sick;
 
 /// Asks the copies of one host.
 pub struct SimProbe {
     engine: FakeEngine,
     life: Life,
+    sick: Sick,
 }
 
 impl SimProbe {
     /// For one life.
-    pub fn new(engine: FakeEngine, life: Life) -> Self {
-        Self { engine, life }
+    pub fn new(engine: FakeEngine, life: Life, sick: Sick) -> Self {
+        Self { engine, life, sick }
     }
 }
 
@@ -46,7 +48,8 @@ impl Probe for SimProbe {
         let well = self.engine.any(|container, spec| {
             let image = spec.map_or("", |spec| spec.template.image.as_str());
             let runs = container.state == ContainerState::Running;
-            container.addresses.values().any(|own| *own == address) && runs && !is_sick(image)
+            let here = container.addresses.values().any(|own| *own == address);
+            here && runs && !is_sick(image) && !self.sick.is(container)
         });
         if well { Answer::pass("200 OK") } else { Answer::fail("connection refused") }
     }

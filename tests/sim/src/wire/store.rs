@@ -18,6 +18,8 @@ use crate::chance::Chance;
 use crate::judge::Judge;
 use crate::life::{Life, Point};
 
+use super::members::{Connection, Stream};
+
 /// What is wrong between a host and the store, in thousandths of calls or events.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct WireFaults {
@@ -29,8 +31,7 @@ pub struct WireFaults {
     pub lost_answers: u64,
     /// The most that a call takes longer, in milliseconds.
     pub slow_ms: u64,
-    /// The most that watch events come later than they happen, in milliseconds: the member that watches are
-    /// on lags, while reads and transactions are of the newest.
+    /// The most that watch events come later than they happen, in milliseconds.
     pub lag_ms: u64,
     /// Watch events that are missed.
     pub missed: u64,
@@ -94,7 +95,7 @@ impl Wire {
 /// A list is compared with what was watched within that time.
 const RELISTED: Duration = Duration::from_secs(610);
 /// How long a call waits for an answer, as the real adapter's.
-const SILENCE: Duration = Duration::from_secs(2);
+pub(super) const SILENCE: Duration = Duration::from_secs(2);
 
 /// See the module.
 #[derive(Clone)]
@@ -102,6 +103,7 @@ pub struct LifeStore {
     store: MemoryStore,
     life: Life,
     wire: Arc<Wire>,
+    connection: Arc<Connection>,
     chance: Arc<Mutex<Chance>>,
     judge: Arc<Judge>,
 }
@@ -114,8 +116,16 @@ impl fmt::Debug for LifeStore {
 
 impl LifeStore {
     /// For one life: `store` is a client of its own. `wire`: of the host.
-    pub fn new(store: MemoryStore, life: Life, wire: Arc<Wire>, chance: Chance, judge: Arc<Judge>) -> Self {
-        Self { store, life, wire, chance: Arc::new(Mutex::new(chance)), judge }
+    pub fn new(
+        store: MemoryStore,
+        life: Life,
+        wire: Arc<Wire>,
+        connection: Connection,
+        chance: Chance,
+        judge: Arc<Judge>,
+    ) -> Self {
+        let (connection, chance) = (Arc::new(connection), Arc::new(Mutex::new(chance)));
+        Self { store, life, wire, connection, chance, judge }
     }
 
     fn chance(&self) -> MutexGuard<'_, Chance> {
@@ -126,8 +136,14 @@ impl LifeStore {
         self.wire.faults()
     }
 
-    /// On its way there.
+    /// On its way there, until it is decided upon.
     async fn go(&self) -> Result<(), StoreError> {
+        self.travel().await?;
+        self.connection.reach().await.map_err(|(error, _)| error)
+    }
+
+    /// On its way there.
+    async fn travel(&self) -> Result<(), StoreError> {
         if !self.life.turn().await {
             return Err(dead());
         }
@@ -154,9 +170,49 @@ impl LifeStore {
         Ok(())
     }
 
-    /// On its way back.
+    /// On its way back, once the member has applied it.
     async fn come<T>(&self, answer: Result<T, StoreError>) -> Result<T, StoreError> {
+        let lag = self.connection.lag();
+        if !lag.is_zero() {
+            tokio::time::sleep(lag.min(SILENCE)).await;
+        }
+        if lag >= SILENCE {
+            return self.back(Err(StoreError::Unknown("no answer in time".to_owned()))).await;
+        }
+        self.back(answer).await
+    }
+
+    async fn back<T>(&self, answer: Result<T, StoreError>) -> Result<T, StoreError> {
         if self.life.turn().await { answer } else { Err(dead()) }
+    }
+
+    /// The store decides upon a transaction.
+    async fn decide(&self, txn: &Txn, what: &str) -> Result<Committed, StoreError> {
+        let done = self.store.commit(txn).await;
+        if let Ok(committed) = &done
+            && !txn.writes().is_empty()
+        {
+            let timeline = self.life.timeline();
+            if committed.succeeded {
+                timeline.say(self.life.who(), &format!("{} {what}", committed.header.revision));
+                self.judge.committed(&self.life, txn, committed);
+            } else {
+                timeline.say(self.life.who(), &format!("lost {what}"));
+            }
+        }
+        done
+    }
+
+    /// Nobody waits for it any more; whether it is decided upon in the end is chance.
+    fn decide_late(&self, at: Instant, txn: &Txn, what: &str) {
+        if self.chance().permille(500) {
+            return;
+        }
+        let (own, txn, what) = (self.clone(), txn.clone(), what.to_owned());
+        tokio::spawn(async move {
+            tokio::time::sleep_until(at).await;
+            let _nobody_hears = own.decide(&txn, &what).await;
+        });
     }
 }
 
@@ -192,24 +248,17 @@ impl Store for LifeStore {
     }
 
     async fn commit(&self, txn: &Txn) -> Result<Committed, StoreError> {
-        self.go().await?;
+        self.travel().await?;
         let writes = !txn.writes().is_empty();
         let what = if writes { said(txn) } else { String::new() };
         if writes && !self.life.passes(Point::Before, &what) {
             return Err(dead());
         }
-        let done = self.store.commit(txn).await;
-        if let Ok(committed) = &done
-            && writes
-        {
-            let timeline = self.life.timeline();
-            if committed.succeeded {
-                timeline.say(self.life.who(), &format!("{} {what}", committed.header.revision));
-                self.judge.committed(&self.life, txn, committed);
-            } else {
-                timeline.say(self.life.who(), &format!("lost {what}"));
-            }
+        if let Err((error, late)) = self.connection.reach().await {
+            late.into_iter().for_each(|at| self.decide_late(at, txn, &what));
+            return Err(error);
         }
+        let done = self.decide(txn, &what).await;
         if writes && !self.life.passes(Point::After, &what) {
             return Err(dead());
         }
@@ -227,9 +276,9 @@ impl Store for LifeStore {
     async fn watch(&self, prefix: &str, revision: i64) -> Result<Box<dyn Watch>, StoreError> {
         self.go().await?;
         let watch = self.store.watch(prefix, revision).await?;
-        let changed = self.wire.changed.listen();
+        let (changed, stream) = (self.wire.changed.listen(), self.connection.stream());
         let of = self.clone();
-        Ok(Box::new(LifeWatch { watch, of, ready: Vec::new(), again: None, closes: false, changed }))
+        Ok(Box::new(LifeWatch { watch, of, ready: Vec::new(), again: None, closes: false, changed, stream }))
     }
 
     async fn grant(&self, ttl: Duration) -> Result<Lease, StoreError> {
@@ -246,7 +295,8 @@ impl Store for LifeStore {
 
     async fn renew(&self, lease: i64) -> Result<Duration, StoreError> {
         self.go().await?;
-        self.come(self.store.renew(lease).await).await
+        // The leader's own answer.
+        self.back(self.store.renew(lease).await).await
     }
 
     async fn revoke(&self, lease: i64) -> Result<(), StoreError> {
@@ -264,6 +314,7 @@ struct LifeWatch {
     again: Option<Changes>,
     closes: bool,
     changed: Ticks,
+    stream: Stream,
 }
 
 #[async_trait]
@@ -285,6 +336,9 @@ impl Watch for LifeWatch {
             // Both are cancel-safe.
             let changes = tokio::select! { biased;
                 () = self.of.wire.breaks(&mut self.changed) => {
+                    return Err(StoreError::Unavailable("the way to the member is cut".to_owned()));
+                }
+                () = self.stream.breaks() => {
                     return Err(StoreError::Unavailable("the member does not answer any more".to_owned()));
                 }
                 changes = self.watch.next() => changes?,
@@ -293,7 +347,7 @@ impl Watch for LifeWatch {
             let mut chance = self.of.chance();
             let (missed, replayed) = (chance.permille(faults.missed), chance.permille(faults.replayed));
             self.closes = chance.permille(faults.closed);
-            let due = Instant::now() + chance.ms(0, faults.lag_ms);
+            let due = Instant::now() + chance.ms(0, faults.lag_ms) + self.stream.lag();
             drop(chance);
             if missed {
                 self.of.wire.misses();
