@@ -179,12 +179,10 @@ mod tests {
 
     #[test]
     fn copies_that_etcd_forgot_are_stopped_only_where_that_is_said_twice() {
-        let copy = |name: &str, runs| CopyDiffers {
-            id: name.parse().unwrap(),
-            host: "h1".parse().unwrap(),
-            runs,
-        };
-        let mut difference = Difference { copies: vec![copy("shop.web.2.rt", false)], ..Difference::default() };
+        let copy =
+            |name: &str, runs| CopyDiffers { id: name.parse().unwrap(), host: "h1".parse().unwrap(), runs };
+        let mut difference =
+            Difference { copies: vec![copy("shop.web.2.rt", false)], ..Difference::default() };
         stops_nothing(&difference).unwrap();
         difference.copies.push(copy("shop.web.1.rs", true));
         let said = stops_nothing(&difference).unwrap_err().message;

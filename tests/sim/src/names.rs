@@ -36,7 +36,7 @@ struct Seen {
 
 /// The addresses that a host's names give for a service; `None`: it answers nothing yet.
 pub fn given_on(host: &Host, service: &str) -> Option<BTreeSet<Ipv4Addr>> {
-    given(&*host.names()?.zone(), service)
+    given(&host.names()?.zone(), service)
 }
 
 fn given(zone: &Zone, service: &str) -> Option<BTreeSet<Ipv4Addr>> {

@@ -34,6 +34,8 @@ pub(super) async fn run(deps: WatchdogDeps, mut watched: watch::Receiver<Watch>,
     let (mut failing, mut believed) = (false, None);
     loop {
         let instances: Vec<InstanceId> = watched.borrow_and_update().instances().into_iter().collect();
+        // What failed was about others, and must not keep what comes next from being asked for.
+        failing &= !instances.is_empty();
         for some in instances.chunks(AT_ONCE) {
             let sent = deps.env.boot_time();
             match ask(&deps, some, &mut believed).await {

@@ -146,14 +146,18 @@ impl World {
         self.controller = Some(tokio::spawn(async move { instance::run(deps).await.unwrap() }));
     }
 
-    fn start_watchdog(&mut self) {
-        let deps = WatchdogDeps {
+    fn deps(&self) -> WatchdogDeps {
+        WatchdogDeps {
             store: Arc::new(self.line.clone()),
             env: self.env.clone(),
             host: host(),
             state_dir: self.dir.clone(),
             cgroups: Arc::new(Killer(self.engine.clone())),
-        };
+        }
+    }
+
+    fn start_watchdog(&mut self) {
+        let deps = self.deps();
         self.watchdog = Some(tokio::spawn(async move { run(deps).await.unwrap() }));
     }
 
@@ -385,19 +389,36 @@ fn many_are_asked_for_in_several_transactions() {
         let mut watch = Watch::new(evenkeel_api::local::Guards { guards }, None, "b");
         let (_keep, watched) = watch::channel(watch.clone());
         let (tell, mut news) = mpsc::channel(16);
-        let deps = WatchdogDeps {
-            store: Arc::new(world.line.clone()),
-            env: world.env.clone(),
-            host: host(),
-            state_dir: world.dir.clone(),
-            cgroups: Arc::new(Killer(world.engine.clone())),
-        };
-        let prover = tokio::spawn(prove::run(deps, watched, tell));
+        let prover = tokio::spawn(prove::run(world.deps(), watched, tell));
         for _ in 0..3 {
             let Some(News::Proof(sent, records)) = news.recv().await else { panic!("no proof") };
             watch.proved(sent, &records);
         }
         prover.abort();
         assert_eq!(watch.overdue(world.env.boot_time()), Vec::new());
+    });
+}
+
+#[test]
+fn proofs_are_asked_for_again_after_what_had_none_is_gone() {
+    case(async {
+        let world = World::started().await;
+        let guard = |container: &str| {
+            let guard = evenkeel_api::local::Guard { instance: id(), stop_after: Span(S) };
+            evenkeel_api::local::Guards { guards: [(container.to_owned(), guard)].into() }
+        };
+        let nothing = evenkeel_api::local::Guards::default();
+        let (guarded, watched) = watch::channel(Watch::new(guard("c1"), None, "b"));
+        let (tell, mut news) = mpsc::channel(16);
+        world.line.cut_off(true);
+        let prover = tokio::spawn(prove::run(world.deps(), watched, tell));
+        seconds(2.0).await;
+        guarded.send_replace(Watch::new(nothing, None, "b"));
+        seconds(2.0).await;
+        world.line.cut_off(false);
+        guarded.send_replace(Watch::new(guard("c2"), None, "b"));
+        let proof = tokio::time::timeout(Duration::from_secs(1), news.recv()).await;
+        assert!(matches!(proof, Ok(Some(News::Proof(..)))), "nothing proves the life of its successor");
+        prover.abort();
     });
 }

@@ -115,12 +115,14 @@ impl Cluster {
             Act::StoreFull(_) => self.store.set_full(false),
             Act::MemberLost(member, _) => self.members.comes_back(*member),
             Act::MemberLags(member, ..) => self.members.set_lag(*member, Duration::ZERO),
-            Act::LeaderFreezes(thaw, _) => {
-                if self.members.thaw() && *thaw == Thaw::EndsLeases {
-                    self.store.kill_all_leases();
-                }
-            }
+            Act::LeaderFreezes(thaw, _) => self.leader_thaws(*thaw),
             _ => {}
+        }
+    }
+
+    fn leader_thaws(&mut self, thaw: Thaw) {
+        if self.members.thaw() && thaw == Thaw::EndsLeases {
+            self.store.kill_all_leases();
         }
     }
 
