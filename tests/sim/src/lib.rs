@@ -1,6 +1,7 @@
 //! Whole clusters, with their real controllers, run from one seed on simulated time.
 
 pub mod act;
+pub mod cases;
 pub mod chance;
 pub mod cluster;
 pub mod documents;

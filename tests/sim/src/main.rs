@@ -110,6 +110,7 @@ fn soaked(size: &Size, from: u64, seconds: u64, workers: Option<usize>) -> ExitC
     println!("slowest to converge: {} s", tally.slowest.as_secs());
     println!("acts: {}", acts.join(", "));
     println!("violations: {}", tally.failed.len());
+    tally.lines().iter().for_each(|line| println!("{line}"));
     if tally.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 

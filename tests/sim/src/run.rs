@@ -29,6 +29,8 @@ pub struct Report {
     pub converged: Option<Duration>,
     /// Acts, by kind.
     pub acts: BTreeMap<String, u64>,
+    /// How often each case of docs/faults.md was tried.
+    pub cases: BTreeMap<u8, u64>,
     /// Lines of the timeline that were kept.
     pub lines: Vec<String>,
     /// How many lines there were, and a digest of all.
@@ -67,7 +69,7 @@ async fn carry_out(scenario: &Scenario, all: bool) -> Report {
     let began = Instant::now();
     let mut cluster = Cluster::new(scenario.seed, scenario.hosts, timeline.clone());
     let mut looker = Looker::default();
-    let mut acts = BTreeMap::new();
+    let (mut acts, mut cases) = (BTreeMap::new(), BTreeMap::new());
     let mut next = began;
     let mut turns = turns(scenario).into_iter().peekable();
     while next.duration_since(began) < scenario.ends && timeline.violation().is_none() {
@@ -75,6 +77,7 @@ async fn carry_out(scenario: &Scenario, all: bool) -> Report {
             match turn {
                 Turn::Begin(act) => {
                     *acts.entry(act.kind()).or_default() += 1;
+                    act.cases().into_iter().for_each(|case| *cases.entry(case).or_default() += 1);
                     cluster.begin(act);
                 }
                 Turn::End(act) => cluster.end(act),
@@ -92,6 +95,7 @@ async fn carry_out(scenario: &Scenario, all: bool) -> Report {
         took: timeline.now(),
         converged: report_converged,
         acts,
+        cases,
         lines: timeline.lines(),
         digest: timeline.digest(),
     }

@@ -17,6 +17,8 @@ pub struct Tally {
     pub simulated: Duration,
     /// Acts, by kind.
     pub acts: BTreeMap<String, u64>,
+    /// Tries of each case of docs/faults.md.
+    pub cases: BTreeMap<u8, u64>,
     /// Seeds that failed, with what did not hold.
     pub failed: Vec<(u64, String)>,
     /// The longest time that a cluster took to converge.
@@ -31,7 +33,27 @@ impl Tally {
         for (kind, times) in report.acts {
             *self.acts.entry(kind).or_default() += times;
         }
+        for (case, times) in report.cases {
+            *self.cases.entry(case).or_default() += times;
+        }
         self.failed.extend(report.violation.map(|(_, what)| (seed, what)));
+    }
+
+    /// Lines for the table of docs/faults.md. A violation may be of any fault that came before it.
+    pub fn lines(&self) -> Vec<String> {
+        let (word, held) = match self.failed.len() {
+            0 => ("passed", "no invariant violated".to_owned()),
+            some => ("failed", format!("{some} violations, of these or of other faults")),
+        };
+        let of = format!(
+            "of {} clusters, {:.2} cluster-days, all faults mixed: {held}",
+            self.runs,
+            self.cluster_days()
+        );
+        self.cases
+            .iter()
+            .map(|(case, times)| format!("-> case {case} S {word}: {times} times in runs {of}"))
+            .collect()
     }
 
     /// Simulated days of one cluster.
