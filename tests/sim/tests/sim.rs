@@ -35,14 +35,15 @@ fn seeds_that_once_failed() {
     }
 }
 
-/// For as many seconds as `EVENKEEL_SIM_SECONDS` says, at least one.
+/// For as many seconds as `EVENKEEL_SIM_SECONDS` says, at least one; from `EVENKEEL_SIM_FIRST` on, or from the time.
 #[test]
 #[allow(clippy::disallowed_methods, reason = "fresh seeds, and real time to run them in")]
 fn fresh_seeds() {
-    let seconds = std::env::var("EVENKEEL_SIM_SECONDS").ok().and_then(|text| text.parse().ok());
+    let asked = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let seconds = asked("EVENKEEL_SIM_SECONDS");
     let began = SystemTime::now();
     let since = began.duration_since(SystemTime::UNIX_EPOCH).unwrap();
-    let mut seed = since.as_nanos() as u64 % 1_000_000_007;
+    let mut seed = asked("EVENKEEL_SIM_FIRST").unwrap_or(since.as_nanos() as u64 % 1_000_000_007);
     loop {
         println!("seed {seed}");
         passes(seed, &size(1));
