@@ -71,7 +71,7 @@ fn a_moved_tag_does_not_mix_versions() {
 
 /// `moving` is now what `to` is.
 fn move_tag(lab: &Lab, moving: &str, to: &str) {
-    let (from, moving) = (format!("{REGISTRY}/{to}"), format!("{REGISTRY}/{moving}"));
+    let (from, moving) = (documents::image(to), documents::image(moving));
     lab.docker("h3", &["pull", "-q", &from]).ok();
     lab.docker("h3", &["tag", &from, &moving]).ok();
     lab.docker("h3", &["push", "-q", &moving]).ok();

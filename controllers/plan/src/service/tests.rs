@@ -201,6 +201,12 @@ impl Lab {
         self.run(Duration::from_secs(seconds));
     }
 
+    /// Copies that serve, by the endpoints.
+    pub fn ready(&self, service: &str) -> usize {
+        let endpoints = &self.service(service).endpoints[&0].value.endpoints;
+        endpoints.iter().filter(|endpoint| endpoint.ready).count()
+    }
+
     pub fn service(&self, service: &str) -> &Service {
         &self.model.world.services[&id(service)]
     }

@@ -43,10 +43,6 @@ fn judge(lab: &mut Lab, verdict: Verdict) {
     }
 }
 
-fn ready(lab: &Lab) -> usize {
-    lab.service("shop/web").endpoints[&0].value.endpoints.iter().filter(|endpoint| endpoint.ready).count()
-}
-
 #[test]
 fn a_new_check_leaves_ready_copies_as_they_are_until_it_fails() {
     let mut lab = Lab::new(2);
@@ -54,23 +50,23 @@ fn a_new_check_leaves_ready_copies_as_they_are_until_it_fails() {
     lab.seconds(1);
     set_check(&mut lab, Some(check()));
     lab.seconds(1);
-    assert_eq!(ready(&lab), 2, "no verdict yet");
+    assert_eq!(lab.ready("shop/web"), 2, "no verdict yet");
     judge(&mut lab, Verdict::Starting);
     lab.seconds(1);
-    assert_eq!(ready(&lab), 2);
+    assert_eq!(lab.ready("shop/web"), 2);
     judge(&mut lab, Verdict::Unhealthy);
     lab.seconds(1);
-    assert_eq!(ready(&lab), 0);
+    assert_eq!(lab.ready("shop/web"), 0);
     judge(&mut lab, Verdict::Starting);
     lab.seconds(1);
-    assert_eq!(ready(&lab), 0, "what failed must pass again");
+    assert_eq!(lab.ready("shop/web"), 0, "what failed must pass again");
     judge(&mut lab, Verdict::Healthy);
     lab.seconds(1);
-    assert_eq!(ready(&lab), 2);
+    assert_eq!(lab.ready("shop/web"), 2);
     lab.model.memory = Memory::new();
     judge(&mut lab, Verdict::Starting);
     lab.seconds(1);
-    assert_eq!(ready(&lab), 2, "a new leader believes the endpoints of the same run");
+    assert_eq!(lab.ready("shop/web"), 2, "a new leader believes the endpoints of the same run");
 }
 
 #[test]
@@ -80,14 +76,14 @@ fn a_new_run_is_not_ready_before_its_first_pass() {
     lab.settle();
     set_check(&mut lab, Some(check()));
     lab.seconds(1);
-    assert_eq!(ready(&lab), 0);
+    assert_eq!(lab.ready("shop/web"), 0);
     judge(&mut lab, Verdict::Healthy);
     lab.seconds(1);
-    assert_eq!(ready(&lab), 1);
+    assert_eq!(lab.ready("shop/web"), 1);
     let copy = lab.model.world.services.get_mut(&id("shop/web")).unwrap().copies.values_mut().next().unwrap();
     copy.observed = Some(observed(InstanceState::Running, 999));
     lab.settle();
-    assert_eq!(ready(&lab), 0, "the verdict was on the run before");
+    assert_eq!(lab.ready("shop/web"), 0, "the verdict was on the run before");
 }
 
 #[test]
@@ -160,7 +156,7 @@ fn a_new_template_during_a_rollout_turns_it_round() {
     let target = lab.put("shop/web", spec("web:3", 4));
     for _ in 0..80 {
         lab.seconds(1);
-        assert!(ready(&lab) >= 3);
+        assert!(lab.ready("shop/web") >= 3);
     }
     assert_eq!((lab.templates("shop/web"), lab.phase("shop/web")), (vec![target; 4], Phase::Done));
 }

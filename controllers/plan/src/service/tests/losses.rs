@@ -8,10 +8,6 @@ use evenkeel_api::record::Brake;
 use super::*;
 use crate::service::failover::{Presence, is_confirmed_dead, presence};
 
-fn ready(lab: &Lab) -> usize {
-    lab.service("shop/web").endpoints[&0].value.endpoints.iter().filter(|endpoint| endpoint.ready).count()
-}
-
 fn held(lab: &Lab) -> usize {
     lab.model.world.brakes.as_ref().map_or(0, |brakes| brakes.value.held.len())
 }
@@ -75,7 +71,7 @@ fn a_new_leader_counts_no_host_that_had_nothing_to_give_up() {
     assert_eq!(held(&lab), 0);
     lab.host_gone("h2");
     lab.seconds(6);
-    assert_eq!((held(&lab), ready(&lab)), (0, 3));
+    assert_eq!((held(&lab), lab.ready("shop/web")), (0, 3));
 }
 
 #[test]
@@ -99,7 +95,7 @@ fn a_host_that_leaves_the_cluster_leaves_nothing_behind() {
     lab.model.world.hosts.get_mut(&name).unwrap().document = None;
     lab.seconds(10);
     assert!(lab.service("shop/web").copies.values().all(|copy| copy.host != name));
-    assert_eq!(ready(&lab), 3);
+    assert_eq!(lab.ready("shop/web"), 3);
     assert!(lab.model.world.hosts[&name].accepted.is_none());
 }
 
@@ -221,7 +217,7 @@ fn a_brake_is_not_pulled_by_hosts_that_never_came() {
     assert!(lab.model.world.brakes.is_none());
     lab.host_gone("h2");
     lab.seconds(6);
-    assert_eq!(ready(&lab), 3);
+    assert_eq!(lab.ready("shop/web"), 3);
 }
 
 #[test]
