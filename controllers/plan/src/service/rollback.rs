@@ -76,6 +76,11 @@ pub(crate) fn good(draft: &Draft<'_>) -> Result<i64, &'static str> {
         .ok_or("no template before it ever ran well: there is nothing to go back to")
 }
 
+/// The template of a copy that takes the place of one of template `number`: the same, unless that is rejected.
+pub(crate) fn in_place_of(draft: &Draft<'_>, number: i64) -> i64 {
+    if draft.rollout.rejected.contains(&number) { draft.target() } else { number }
+}
+
 /// Reject the target in favour of `good`. What follows from it is planned next.
 pub(crate) fn reject(draft: &mut Draft<'_>, id: &InstanceId, evidence: &str, good: i64) {
     let target = draft.target();

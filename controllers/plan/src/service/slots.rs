@@ -12,7 +12,7 @@ use super::draft::{Draft, Held};
 use super::exclusive;
 use super::failover::Presence;
 use super::filter::{self, Leave};
-use super::ready;
+use super::{ready, rollback};
 
 /// Copies on their way out, one step further: out of the names long enough, or stopped and to be forgotten.
 pub(crate) fn reap(draft: &mut Draft<'_>) {
@@ -277,8 +277,8 @@ fn template_for(draft: &Draft<'_>, live: &[InstanceId]) -> i64 {
     }
     // While a rollout stands still, a slot stays with what it had, and others get what ran before.
     let before = live.last().and_then(|id| draft.copies.get(id)).map(|copy| copy.template);
-    let before = before.or(draft.rollout.current);
-    before.filter(|number| draft.template(*number).is_some()).unwrap_or(target)
+    let before = before.or(draft.rollout.current).filter(|number| draft.template(*number).is_some());
+    before.map_or(target, |number| rollback::in_place_of(draft, number))
 }
 
 fn cause_of(draft: &Draft<'_>, live: &[InstanceId]) -> String {
@@ -402,7 +402,10 @@ pub(crate) fn evacuate(draft: &mut Draft<'_>) {
             draft.notes.insert(format!("{id} cannot leave {}: its volume is there{why}", copy.host));
             continue;
         }
-        let template = if draft.rollout.phase == Phase::Done { draft.target() } else { copy.template };
+        let template = match draft.rollout.phase {
+            Phase::Done => draft.target(),
+            _ => rollback::in_place_of(draft, copy.template),
+        };
         let not_before = draft.memory.and_then(|memory| memory.not_before(&slot, template, draft.now));
         if let Some(at) = not_before {
             draft.plan.wake(at - draft.now);

@@ -302,3 +302,43 @@ fn a_first_start_that_is_late_is_told_of_and_tried_on() {
     assert!(lab.condition("shop/web", ConditionType::Degraded).starts_with("false Fine"));
     assert_eq!(rollout(&lab).current, Some(first));
 }
+
+#[test]
+fn what_takes_the_place_of_a_copy_is_not_of_a_rejected_template() {
+    let mut lab = Lab::new(4);
+    let mut document = wanted("web:1", UpdateOrder::StopFirst);
+    document.deploy.replicas = Some(4);
+    let good = lab.put("shop/web", document.clone());
+    lab.seconds(60);
+    document.template.image = "web:2".into();
+    let bad = lab.put("shop/web", document);
+    let of_bad = |lab: &Lab| -> BTreeMap<InstanceId, HostName> {
+        let copies = lab.service("shop/web").copies.iter();
+        let bad = copies.filter(|(_, copy)| {
+            copy.record.as_ref().is_some_and(|record| record.value.template.revision == bad)
+        });
+        bad.map(|(id, copy)| (id.clone(), copy.host.clone())).collect()
+    };
+    while of_bad(&lab).len() < 3 {
+        lab.seconds(1);
+    }
+    let copies = &mut lab.model.world.services.get_mut(&id("shop/web")).unwrap().copies;
+    let newest = copies
+        .values_mut()
+        .rfind(|copy| copy.record.as_ref().is_some_and(|record| record.value.template.revision == bad));
+    newest.unwrap().observed = Some(observed(InstanceState::Exited { code: 1, oom: false }, 900));
+    lab.settle();
+    assert_eq!(rollout(&lab).rejected, [bad].into());
+    let before = of_bad(&lab);
+    for number in 1..=4 {
+        if before.values().any(|at| *at == host(&format!("h{number}"))) {
+            lab.put_host(number, |spec| spec.availability = Some(Availability::Drain), &[]);
+            break;
+        }
+    }
+    for _ in 0..120 {
+        lab.seconds(1);
+        assert!(of_bad(&lab).keys().all(|id| before.contains_key(id)));
+    }
+    assert_eq!(lab.templates("shop/web"), vec![good; 4]);
+}
