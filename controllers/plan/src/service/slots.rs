@@ -377,6 +377,10 @@ pub(crate) fn pairs(draft: &mut Draft<'_>) {
         };
         let serving = older.iter().filter_map(|id| draft.copies.get(id)).filter(|copy| copy.available());
         let serving: Vec<Held<'_>> = serving.cloned().collect();
+        if rolling && serving.is_empty() && !draft.is_updated(new.template) {
+            thin_out(draft, newest, older);
+            continue;
+        }
         // Of a template that is wanted no more, and not a mere move of its predecessor.
         let moved = serving.iter().any(|old| old.template == new.template);
         let stale = rolling && !moved && !draft.is_updated(new.template);
@@ -384,6 +388,29 @@ pub(crate) fn pairs(draft: &mut Draft<'_>) {
             || (!serving.is_empty() && (stale || serving.iter().any(|old| !needed(draft, old))))
         {
             draft.leave(newest, "its predecessor serves");
+        }
+    }
+}
+
+/// Of the copies of a slot of which none serves and the newest is of a template that is wanted no more, leave
+/// one: what waits for either of them to serve would hold up the template that is wanted now.
+fn thin_out(draft: &mut Draft<'_>, newest: &InstanceId, older: &[InstanceId]) {
+    let updated = |id: &InstanceId| draft.copies.get(id).is_some_and(|copy| draft.is_updated(copy.template));
+    if older.iter().any(updated) {
+        draft.leave(newest, "its predecessor is of the template that is wanted");
+        return;
+    }
+    for id in older {
+        match draft.copies.get(id) {
+            Some(old) if old.is_forsaken() => {
+                let cause = format!("{} is lost, and its template is not wanted any more", old.host);
+                draft.lose(id, &cause);
+            }
+            // Of a host that may be back at any moment nothing is known.
+            Some(old) if old.presence == Presence::Present => {
+                draft.leave(id, &format!("serves nobody, and {newest} is there"));
+            }
+            _ => {}
         }
     }
 }

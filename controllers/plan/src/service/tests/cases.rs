@@ -86,6 +86,63 @@ fn a_new_run_is_not_ready_before_its_first_pass() {
     assert_eq!(lab.ready("shop/web"), 0, "the verdict was on the run before");
 }
 
+/// Those of one template pass, all others do not.
+fn pass_only(lab: &mut Lab, template: i64) {
+    judge(lab, Verdict::Unhealthy);
+    for copy in lab.model.world.services.get_mut(&id("shop/web")).unwrap().copies.values_mut() {
+        if copy.record.as_ref().is_some_and(|record| record.value.template.revision == template) {
+            let health = copy.health.as_mut().unwrap();
+            health.checks.values_mut().for_each(|state| state.verdict = Verdict::Healthy);
+        }
+    }
+}
+
+#[test]
+fn two_copies_of_a_slot_that_serve_nobody_do_not_hold_up_a_new_template() {
+    let drain = |lab: &mut Lab, on| {
+        lab.put_host(
+            1,
+            |spec| spec.availability = Some(if on { Availability::Drain } else { Availability::Active }),
+            &[],
+        );
+    };
+    for why in ["drained for a while", "drained", "lost", "exchanged"] {
+        let mut lab = Lab::new(4);
+        let mut wanted = spec("web:1", 4);
+        wanted.deploy.update_config.order = Some(UpdateOrder::StartFirst);
+        let first = lab.put("shop/web", wanted.clone());
+        lab.settle();
+        set_check(&mut lab, Some(check()));
+        lab.seconds(1);
+        judge(&mut lab, Verdict::Unhealthy);
+        match why {
+            "drained for a while" | "drained" => drain(&mut lab, true),
+            "lost" => lab.host_gone("h1"),
+            _ => {
+                wanted.template.image = "web:2".into();
+                lab.put("shop/web", wanted.clone());
+            }
+        }
+        for _ in 0..30 {
+            lab.seconds(1);
+            judge(&mut lab, Verdict::Unhealthy);
+        }
+        let live = lab.running("shop/web");
+        assert_eq!(live.len(), 5, "{why}: two copies of one slot: {live:?}");
+        if why == "drained for a while" {
+            drain(&mut lab, false);
+        }
+        wanted.template.image = "web:3".into();
+        let last = lab.put("shop/web", wanted);
+        assert_ne!(first, last);
+        for _ in 0..120 {
+            lab.seconds(1);
+            pass_only(&mut lab, last);
+        }
+        assert_eq!(lab.templates("shop/web"), vec![last; 4], "{why}: {:?}", lab.phase("shop/web"));
+    }
+}
+
 #[test]
 fn continue_goes_on_past_failures_and_a_ratio_allows_some() {
     for (action, ratio, goes_on) in [
