@@ -57,14 +57,20 @@ impl FakeFabric {
     /// Take over what the engine did since the last look.
     fn follow(&self) {
         let Some(bridges) = self.engine.as_ref().and_then(|bridges| bridges()) else { return };
+        // A network that was made anew between two looks has its name again, and another address.
+        let is_same = |name: &str, link: &Link, bridge: &Bridge| {
+            bridge.0 == name && link.addresses.contains(&(bridge.1, bridge.2))
+        };
         let links = self.lock().links.clone();
-        for (name, _) in
-            links.iter().filter(|(name, link)| link.bridge && !bridges.iter().any(|b| b.0 == **name))
-        {
-            self.remove_link(name);
+        for (name, link) in &links {
+            if link.bridge && !bridges.iter().any(|bridge| is_same(name, link, bridge)) {
+                self.remove_link(name);
+            }
         }
-        for (name, address, prefix) in bridges.into_iter().filter(|b| !links.contains_key(&b.0)) {
-            self.add_link(&name, true, address, prefix);
+        let is_there =
+            |bridge: &Bridge| links.get(&bridge.0).is_some_and(|link| is_same(&bridge.0, link, bridge));
+        for bridge in bridges.iter().filter(|bridge| !is_there(bridge)) {
+            self.add_link(&bridge.0, true, bridge.1, bridge.2);
         }
     }
 

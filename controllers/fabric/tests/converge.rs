@@ -9,7 +9,7 @@ use evenkeel_api::name::{HostName, NetworkName};
 use evenkeel_api::network::{Cidr, Ipam, NetworkSpec, Pool};
 use evenkeel_fabric::{Fabric, FakeFabric};
 use evenkeel_plan::network::host::{HostPlan, Inputs, View, Wanted, plan};
-use evenkeel_plan::network::state::{Action, EngineNetwork, Jump, Published};
+use evenkeel_plan::network::state::{Action, EngineNetwork, FabricAction, Jump, Published, Route};
 use proptest::prelude::*;
 
 /// Host h1 with an engine that is no more than its list of networks.
@@ -195,4 +195,24 @@ proptest! {
             }
         });
     }
+}
+
+#[tokio::test]
+async fn a_bridge_made_anew_under_its_name_has_its_new_address_and_no_old_routes() {
+    use std::sync::{Arc, Mutex};
+    let bridge = |octet: u8| vec![("ek-lan".to_owned(), Ipv4Addr::new(10, 88, octet, 1), 24)];
+    let engine = Arc::new(Mutex::new(bridge(1)));
+    let told = engine.clone();
+    let fabric = FakeFabric::new().with_bridges(move || Some(told.lock().unwrap().clone()));
+    let route = |octet: u8| {
+        let (to, via) = (Cidr::new([10, 88, 9, 0].into(), 24), [10, 0, 0, 9].into());
+        FabricAction::PutRoute(Route { to, via, src: [10, 88, octet, 1].into() })
+    };
+    fabric.apply(&route(1)).await.unwrap();
+    *engine.lock().unwrap() = bridge(2);
+    let seen = fabric.observe().await.unwrap();
+    assert_eq!(seen.links["ek-lan"].addresses, [([10, 88, 2, 1].into(), 24)].into());
+    assert!(seen.routes.is_empty(), "{:?}", seen.routes);
+    fabric.apply(&route(2)).await.unwrap();
+    assert!(fabric.apply(&route(1)).await.is_err());
 }

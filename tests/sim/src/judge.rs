@@ -99,6 +99,11 @@ impl Judge {
         }
     }
 
+    /// Of services that are gone nothing is remembered.
+    pub fn knows(&self, is_wanted: impl Fn(&str) -> bool) {
+        self.state().available.retain(|service, _| is_wanted(service));
+    }
+
     /// I6: our own action takes no copy away while already one too few have been well for a while.
     fn enough_stay(&self, state: &State, name: &str, service: &str) {
         let now = self.timeline.now();

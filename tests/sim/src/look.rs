@@ -39,7 +39,7 @@ pub struct Copy {
 }
 
 impl Copy {
-    /// Its slot's number, from 1. Those above the number of replicas go, however the others are.
+    /// Its slot's number, from 1.
     fn slot(&self) -> u32 {
         self.name.rsplit('.').nth(1).and_then(|slot| slot.parse().ok()).unwrap_or_default()
     }
@@ -144,17 +144,25 @@ impl Looker {
     fn count(&mut self, cluster: &Cluster) {
         let calm = cluster.is_sure() && (1..=cluster.hosts.len() as u8).all(|number| cluster.is_calm(number));
         let at = cluster.timeline.now();
+        cluster.judge.knows(|name| cluster.wanted.contains_key(name));
         for (name, service) in &cluster.wanted {
             let now = service.replicas.filter(|_| calm).map(|replicas| Available {
                 at,
                 wanted: replicas as usize,
-                well: (self.copies())
-                    .filter(|copy| copy.service == *name && copy.serves(service) && copy.slot() <= replicas)
-                    .map(|copy| copy.name.clone())
-                    .collect(),
+                well: self.well(name, service, replicas as usize),
             });
             cluster.judge.available(name, now);
         }
+    }
+
+    /// Which copies of a service count as its replicas.
+    fn well(&self, name: &str, service: &Service, replicas: usize) -> BTreeSet<String> {
+        let own = || self.copies().filter(|copy| copy.service == name);
+        // Where each slot has a volume, the lowest numbers stay, however the others are.
+        let stay = service.volume.then(|| own().map(Copy::slot).collect::<BTreeSet<u32>>());
+        let stay = stay.map(|slots| slots.into_iter().take(replicas).collect::<BTreeSet<u32>>());
+        let counts = |copy: &&Copy| stay.as_ref().is_none_or(|stay| stay.contains(&copy.slot()));
+        own().filter(|copy| copy.serves(service)).filter(counts).map(|copy| copy.name.clone()).collect()
     }
 
     /// I3: what nobody wants is removed in time.
