@@ -23,7 +23,8 @@ pub struct Timestamp(pub i64);
 pub struct Cluster {
     /// Set once, at random; the label `evenkeel.cluster` of all that is ours.
     pub uid: String,
-    /// Counts how often an operator declared the store's past void.
+    /// Grows whenever an operator declares the store's past void; since 1970 in seconds, or one more. A number
+    /// that counted from one would be used again once the store goes back behind such a word.
     pub epoch: u64,
     /// The newest feature level that every controller understands.
     pub level: u32,
@@ -31,6 +32,13 @@ pub struct Cluster {
     /// this store does not know: what is numbered anew begins above it. Grows with each recovery.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub floor: i64,
+}
+
+impl Cluster {
+    /// Whether this declares void what was known of the cluster `uid` in `epoch`.
+    pub fn voids(&self, uid: &str, epoch: u64) -> bool {
+        self.uid == uid && self.epoch > epoch
+    }
 }
 
 fn is_zero(number: &i64) -> bool {

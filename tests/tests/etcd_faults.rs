@@ -134,7 +134,7 @@ async fn a_restarted_etcd_takes_everyone_back() {
     let mirror = Mirror::start(Arc::new(ours.clone()), vec!["facts/".to_owned()]);
     let leadership = Leadership::start(Arc::new(ours.clone()), env, host, Controller::Service, true);
     let mut lead = leadership.subscribe();
-    timeout(Duration::from_secs(5), lead.wait_for(Option::is_some)).await.unwrap().unwrap();
+    timeout(Duration::from_secs(5), lead.until(Option::is_some)).await.unwrap();
     assert!(matches!(writer.commit(put("one")).await, Ok(Outcome::Done { .. })));
     mirrored(&mirror, "one", Duration::from_secs(2)).await;
     etcd.kill();
@@ -150,7 +150,7 @@ async fn a_restarted_etcd_takes_everyone_back() {
     };
     timeout(Duration::from_secs(10), again).await.unwrap();
     mirrored(&mirror, "two", Duration::from_secs(6)).await;
-    timeout(Duration::from_secs(10), lead.wait_for(Option::is_some)).await.unwrap().unwrap();
+    timeout(Duration::from_secs(10), lead.until(Option::is_some)).await.unwrap();
     assert_eq!(writer.trust(), Trust::Trusted);
     timeout(Duration::from_secs(3), leadership.resign()).await.unwrap();
     assert_eq!(ours.get(&Key::Leader(Controller::Service)).await.unwrap().0, None);
@@ -169,8 +169,8 @@ async fn a_wiped_etcd_is_not_trusted() {
     etcd.wipe();
     etcd.start_again().await;
     let mut trust = ours.witness().trust_changes();
-    let lost = trust.wait_for(|trust| *trust != Trust::Trusted);
-    let lost = timeout(Duration::from_secs(8), lost).await.unwrap().unwrap().clone();
+    let lost = trust.until(|trust| *trust != Trust::Trusted);
+    let lost = timeout(Duration::from_secs(8), lost).await.unwrap();
     assert!(matches!(lost, Trust::Untrusted { .. }));
     assert!(mirror.get(&key("facts/h1")).is_some(), "what was known stands");
 }

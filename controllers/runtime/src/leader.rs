@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use crate::backoff::Backoff;
 use crate::env::Env;
+use crate::latest::{Latest, Listener};
 use crate::store::{Kv, Lease, Store, StoreError, TxnBuilder, Watch};
 use seen::Seen;
 
@@ -55,7 +56,7 @@ struct Campaign {
 
 /// How we stand.
 struct Standing {
-    lead: watch::Sender<Option<Lead>>,
+    lead: Latest<Option<Lead>>,
     /// Until when the lease surely holds.
     until: Mutex<Instant>,
 }
@@ -69,8 +70,7 @@ impl Leadership {
         controller: Controller,
         eligible: bool,
     ) -> Leadership {
-        let standing =
-            Arc::new(Standing { lead: watch::Sender::new(None), until: Mutex::new(Instant::now()) });
+        let standing = Arc::new(Standing { lead: Latest::new(None), until: Mutex::new(Instant::now()) });
         let (stop, stopped) = watch::channel(false);
         let (end, ended) = watch::channel(!eligible);
         if eligible {
@@ -89,13 +89,13 @@ impl Leadership {
 
     /// Some while we lead: our key stands, and our lease cannot have ended yet.
     pub fn current(&self) -> Option<Lead> {
-        let lead = self.standing.lead.borrow().clone();
+        let lead = self.standing.lead.get();
         lead.filter(|_| Instant::now() < self.standing.until())
     }
 
     /// Told of every change.
-    pub fn subscribe(&self) -> watch::Receiver<Option<Lead>> {
-        self.standing.lead.subscribe()
+    pub fn subscribe(&self) -> Listener<Option<Lead>> {
+        self.standing.lead.listen()
     }
 
     /// End the campaign and give the lease back, so that another one leads at once. Waits at most about a
@@ -117,11 +117,7 @@ impl Standing {
     }
 
     fn set(&self, lead: Option<Lead>) {
-        self.lead.send_if_modified(|now| {
-            let changed = *now != lead;
-            *now = lead;
-            changed
-        });
+        self.lead.set(lead);
     }
 }
 

@@ -4,6 +4,7 @@
 pub mod backoff;
 pub mod disk;
 pub mod env;
+pub mod latest;
 pub mod leader;
 pub mod mirror;
 pub mod queue;

@@ -64,14 +64,14 @@ impl Mirror {
     /// Whether every prefix was listed since a person last declared the store's past void. While that is
     /// not so, what is here is the past.
     pub fn is_fresh(&self) -> bool {
-        let now = *self.shared.store.witness().generations().borrow();
+        let now = self.shared.store.witness().generation();
         self.shared.lock().generation() == Some(now)
     }
 
     /// Until [`Mirror::is_fresh`].
     pub async fn fresh(&self) {
         let witness = self.shared.store.witness().clone();
-        self.shared.until(|state| state.generation() == Some(*witness.generations().borrow())).await;
+        self.shared.until(|state| state.generation() == Some(witness.generation())).await;
     }
 
     /// One key.

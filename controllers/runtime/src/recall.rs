@@ -29,7 +29,7 @@ pub async fn tell(
 ) {
     let mut trust = store.witness().trust_changes();
     loop {
-        let trusted = *trust.borrow_and_update() == Trust::Trusted;
+        let trusted = trust.get() == Trust::Trusted;
         let done = if trusted {
             // Also what a last life has told.
             withdraw(store, host, controller).await
@@ -45,15 +45,11 @@ pub async fn tell(
             }
         };
         match done {
-            Ok(()) => {
-                if trust.changed().await.is_err() {
-                    return;
-                }
-            }
+            Ok(()) => trust.changed().await,
             Err(error) => {
                 tracing::debug!(%error, "what is remembered is not told yet");
                 tokio::select! { biased;
-                    _ = trust.changed() => {}
+                    () = trust.changed() => {}
                     () = sleep(AGAIN) => {}
                 }
             }

@@ -39,6 +39,11 @@ impl Ticks {
         self.seen = self.tick.count.load(Ordering::Acquire);
     }
 
+    /// Whether it has changed since the last time.
+    pub fn has_changed(&self) -> bool {
+        self.seen != self.tick.count.load(Ordering::Acquire)
+    }
+
     /// Until it has changed since the last time. Cancel-safe.
     pub async fn changed(&mut self) {
         loop {

@@ -20,7 +20,7 @@ pub(crate) const VERIFY_EVERY: Duration = Duration::from_secs(5);
 /// The store does not answer.
 pub async fn verify(store: &dyn Store) -> Result<(), StoreError> {
     let witness = store.witness();
-    let generation = *witness.generations().borrow();
+    let generation = witness.generation();
     let marks = witness.marks();
     if marks.is_empty() {
         return Ok(());
@@ -32,7 +32,7 @@ pub async fn verify(store: &dyn Store) -> Result<(), StoreError> {
     let txn = txn.build().map_err(|error| StoreError::Refused(error.to_string()))?;
     let reads = store.commit(&txn).await?.reads;
     // A person has decided meanwhile: what was remembered is void.
-    if generation != *witness.generations().borrow() {
+    if generation != witness.generation() {
         return Ok(());
     }
     let mut reads = reads.into_iter();
@@ -56,8 +56,12 @@ fn now_of(cluster: Option<&Kv>, guard: Option<&Kv>) -> LastWrite {
 
 /// The cluster's uid and epoch; none is no uid.
 pub(crate) fn identity(cluster: Option<&Kv>) -> (String, u64) {
-    let read: Option<Cluster> = cluster.and_then(|kv| serde_json::from_slice(&kv.value).ok());
-    read.map(|cluster| (cluster.uid, cluster.epoch)).unwrap_or_default()
+    record(cluster).map(|cluster| (cluster.uid, cluster.epoch)).unwrap_or_default()
+}
+
+/// The cluster's record, if it can be read.
+pub(crate) fn record(cluster: Option<&Kv>) -> Option<Cluster> {
+    serde_json::from_slice(&cluster?.value).ok()
 }
 
 /// Why the cluster is halted. That it is counts, also if the reason cannot be read.

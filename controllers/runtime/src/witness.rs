@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::latest::{Latest, Listener};
 use crate::store::Header;
 use crate::writer::LastWrite;
 use evenkeel_api::key::Key;
@@ -44,8 +44,8 @@ pub struct Asked {
 #[derive(Debug)]
 pub struct Witness {
     state: Mutex<State>,
-    trust: watch::Sender<Trust>,
-    generation: watch::Sender<u64>,
+    trust: Latest<Trust>,
+    generation: Latest<u64>,
     chance: Mutex<u64>,
 }
 
@@ -76,8 +76,8 @@ impl Witness {
                 marks: BTreeMap::new(),
                 verified: None,
             }),
-            trust: watch::Sender::new(Trust::Trusted),
-            generation: watch::Sender::new(0),
+            trust: Latest::new(Trust::Trusted),
+            generation: Latest::new(0),
             chance: Mutex::new(seed),
         }
     }
@@ -88,7 +88,7 @@ impl Witness {
 
     /// Call before a question; its answer must not be behind this.
     pub fn asking(&self) -> Asked {
-        Asked { header: self.state().highest, generation: *self.generation.borrow() }
+        Asked { header: self.state().highest, generation: self.generation.get() }
     }
 
     /// A linearizable answer came.
@@ -97,7 +97,7 @@ impl Witness {
             let mut state = self.state();
             state.answered = Instant::now();
             state.ever = true;
-            if asked.generation != *self.generation.borrow() {
+            if asked.generation != self.generation.get() {
                 return;
             }
             let why = contradiction(&mut state, asked.header, header);
@@ -138,17 +138,17 @@ impl Witness {
 
     /// Whether the store is believed.
     pub fn trust(&self) -> Trust {
-        self.trust.borrow().clone()
+        self.trust.get()
     }
 
     /// Told of every change of trust.
-    pub fn trust_changes(&self) -> watch::Receiver<Trust> {
-        self.trust.subscribe()
+    pub fn trust_changes(&self) -> Listener<Trust> {
+        self.trust.listen()
     }
 
     /// Do not believe the store any more. The first reason stands.
     pub fn distrust(&self, why: String) {
-        self.trust.send_if_modified(|trust| {
+        self.trust.change(|trust| {
             if *trust != Trust::Trusted {
                 return false;
             }
@@ -167,17 +167,21 @@ impl Witness {
             state.written.clear();
             state.verified = None;
         }
-        self.generation.send_modify(|generation| *generation += 1);
-        self.trust.send_if_modified(|trust| {
-            let changed = *trust != Trust::Trusted;
-            *trust = Trust::Trusted;
-            changed
+        self.generation.change(|generation| {
+            *generation += 1;
+            true
         });
+        self.trust.set(Trust::Trusted);
     }
 
-    /// Told whenever [`Witness::forgive`] makes all that was read before void.
-    pub fn generations(&self) -> watch::Receiver<u64> {
-        self.generation.subscribe()
+    /// How often [`Witness::forgive`] has made all that was read before void.
+    pub fn generation(&self) -> u64 {
+        self.generation.get()
+    }
+
+    /// Told whenever it does so.
+    pub fn generations(&self) -> Listener<u64> {
+        self.generation.listen()
     }
 
     /// We wrote `keys` at `revision`.

@@ -186,7 +186,7 @@ impl Writer {
     }
 
     /// Told whenever a person declares void what was known of the store.
-    pub fn generations(&self) -> tokio::sync::watch::Receiver<u64> {
+    pub fn generations(&self) -> crate::latest::Listener<u64> {
         self.inner.store.witness().generations()
     }
 

@@ -210,7 +210,15 @@ async fn a_controller_of_another_cluster_halts_nobody() {
 async fn who_finds_out_after_a_person_has_decided_halts_nobody_anew() {
     let store = MemoryStore::new(1);
     let (idle, busy, snapshot) = two(&store).await;
+    // The first writer of a process has never written, and knows nothing by itself; the second one has.
+    let (shared, env) = (store.client(3), Arc::new(Env::new(SystemClock, 3)));
+    let [silent, speaks] = [Controller::Network, Controller::Instance].map(|controller| {
+        Writer::new(Arc::new(shared.clone()), env.clone(), "h3".parse().unwrap(), controller)
+    });
+    let written = speaks.commit(TxnBuilder::new().put(&"facts/h3".parse().unwrap(), "a")).await;
+    assert!(matches!(written, Ok(Outcome::Done { .. })));
     idle.store.cut_off(true);
+    shared.cut_off(true);
     store.restore(&snapshot);
     sleep(Duration::from_secs(12)).await;
     assert!(!busy.trusts());
@@ -218,10 +226,37 @@ async fn who_finds_out_after_a_person_has_decided_halts_nobody_anew() {
     let recovered = TxnBuilder::new().put(&Key::Cluster, cluster).delete(&Key::Halt).build().unwrap();
     store.commit(&recovered).await.unwrap();
     // Its first look at the store shows a revision that went back.
-    idle.store.witness().distrust("etcd went back".to_owned());
-    idle.store.cut_off(false);
+    for late in [&idle.store, &shared] {
+        late.witness().distrust("etcd went back".to_owned());
+        late.cut_off(false);
+    }
     sleep(Duration::from_secs(20)).await;
-    assert!(idle.trusts() && busy.trusts());
+    assert!(idle.trusts() && busy.trusts() && silent.trust() == Trust::Trusted);
+    assert!(store.get(&Key::Halt).await.unwrap().0.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_says_why_while_another_writer_of_its_process_hears_that_all_is_decided_halts_nobody_anew() {
+    let store = MemoryStore::new(1);
+    let (idle, _busy, snapshot) = two(&store).await;
+    idle.store.cut_off(true);
+    store.restore(&snapshot);
+    idle.store.witness().distrust("etcd went back".to_owned());
+    sleep(Duration::from_secs(1)).await;
+    raw(&store, "cluster", r#"{"uid":"u","epoch":2,"level":1}"#).await;
+    idle.store.cut_off(false);
+    idle.store.delay(Duration::from_millis(100));
+    // It tries again after five seconds, and has forgiven within 300 ms; another one begins just before that,
+    // and is slow.
+    sleep(Duration::from_millis(4250)).await;
+    idle.store.delay(Duration::from_secs(1));
+    let env = Arc::new(Env::new(SystemClock, 3));
+    let late = Writer::new(Arc::new(idle.store.clone()), env, "h1".parse().unwrap(), Controller::Network);
+    sleep(Duration::from_millis(1)).await;
+    idle.store.delay(Duration::from_millis(100));
+    assert!(!idle.trusts());
+    sleep(Duration::from_secs(20)).await;
+    assert!(idle.trusts() && late.trust() == Trust::Trusted);
     assert!(store.get(&Key::Halt).await.unwrap().0.is_none());
 }
 

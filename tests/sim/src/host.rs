@@ -15,8 +15,8 @@ use evenkeel_names::handover::Sockets;
 use evenkeel_names::server::Server;
 use evenkeel_runtime::disk::{MemoryDisk, StateDir};
 use evenkeel_runtime::env::Env;
+use evenkeel_runtime::latest::Latest;
 use futures_util::FutureExt;
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -52,7 +52,7 @@ pub struct Host {
     /// Its controllers get no turn.
     pub stopped: Arc<Stopped>,
     /// It has power.
-    pub powered: watch::Sender<bool>,
+    pub powered: Latest<bool>,
     /// Counts down to a crash of its controllers.
     pub fuse: Arc<AtomicU64>,
     boots: AtomicU64,
@@ -107,7 +107,7 @@ impl Host {
             wall: SimWall::new(),
             sick: Sick::default(),
             stopped: Arc::default(),
-            powered: watch::Sender::new(true),
+            powered: Latest::new(true),
             fuse: Arc::default(),
             boots: AtomicU64::new(1),
             booted: Mutex::new(Instant::now()),
@@ -144,7 +144,7 @@ impl Host {
     /// Since when its controllers have run without a stop; `None`: they do not run.
     pub fn running_since(&self) -> Option<Duration> {
         let now = self.now().filter(|now| !now.life.is_dead())?;
-        (!self.stopped.is() && *self.powered.borrow()).then_some(now.since)
+        (!self.stopped.is() && self.powered.get()).then_some(now.since)
     }
 
     /// The server of names, once there is one.
@@ -154,7 +154,7 @@ impl Host {
 
     /// It loses its power: nothing runs, and what was not flushed is gone.
     pub fn power_off(&self) {
-        self.powered.send_replace(false);
+        self.powered.set(false);
         self.kill("power lost");
         self.engine.reboot();
         self.engine.set_away(true);
@@ -168,15 +168,15 @@ impl Host {
         *self.booted.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         self.engine.set_away(false);
         self.stopped.set(false);
-        self.powered.send_replace(true);
+        self.powered.set(true);
     }
 
     /// Its controllers, life after life, for ever.
     pub async fn run(self: Arc<Self>, store: MemoryStore) {
         let mut chance = Chance::new(self.seed, &format!("{}/lives", self.name));
-        let mut powered = self.powered.subscribe();
+        let mut powered = self.powered.listen();
         loop {
-            let _gone = powered.wait_for(|on| *on).await.map(drop);
+            let _on = powered.until(|on| *on).await;
             let why = self.live(&store, &mut chance).await;
             self.timeline.say(self.name.as_str(), &format!("controllers ended: {why}"));
             let pause = chance.ms(100, 2000);

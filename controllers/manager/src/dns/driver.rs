@@ -11,6 +11,7 @@ use evenkeel_names::server::Server;
 use evenkeel_plan::dns::{Absences, Here, Zone};
 use evenkeel_runtime::disk::Siblings;
 use evenkeel_runtime::env::Env;
+use evenkeel_runtime::latest::Listener;
 use evenkeel_runtime::mirror::{Changed, Mirror};
 use evenkeel_runtime::writer::Trust;
 use tokio::sync::watch;
@@ -40,7 +41,7 @@ pub(super) struct Driver {
     listen: Vec<Ipv4Addr>,
     stored: Stored,
     changed: Changed,
-    trust: watch::Receiver<Trust>,
+    trust: Listener<Trust>,
     here: Here,
     siblings: Siblings,
     absences: Absences,
@@ -155,7 +156,7 @@ impl Driver {
             keys = self.changed.next() => self.stored.note(keys),
             controller = self.siblings.changed() => look(&mut self.here, &self.siblings, controller),
             () = self.stored.synced(), if !self.synced => self.synced = true,
-            Ok(()) = self.trust.changed() => {}
+            () = self.trust.changed() => {}
             () = due => {}
         }
     }

@@ -48,17 +48,14 @@ impl Leader {
         let mut terms = self.leadership.subscribe();
         loop {
             let Some(lead) = self.leadership.current() else {
-                // An error would mean that the campaign is over, and then we never lead.
-                if terms.changed().await.is_err() {
-                    std::future::pending::<()>().await;
-                }
+                terms.changed().await;
                 continue;
             };
             let mut term = Term::new(self.store.clone(), self.env.clone(), self.writer.clone(), lead);
             tokio::select! {
                 biased;
                 // Dropping a term is safe: each of its transactions is whole, and the next term reads all.
-                _ = terms.changed() => {}
+                () = terms.changed() => {}
                 never = term.run() => match never {},
             }
         }

@@ -14,6 +14,7 @@ use evenkeel_plan::instance::book::Book;
 use evenkeel_plan::instance::container::{Container, ContainerState};
 use evenkeel_plan::instance::policy::HostPolicy;
 use evenkeel_runtime::disk::StateFile;
+use evenkeel_runtime::latest::Listener;
 use evenkeel_runtime::writer::{NewEvent, Trust, Writer};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -70,7 +71,7 @@ pub(super) struct Driver {
     told: bool,
     was_synced: bool,
     /// Changes when a person decides that the store's past is void.
-    generations: tokio::sync::watch::Receiver<u64>,
+    generations: Listener<u64>,
     /// Ends with the driver: its tasks never outlive it.
     tasks: JoinSet<()>,
 }
@@ -224,7 +225,7 @@ impl Driver {
             self.reports.found(self.in_store());
         }
         if self.is_void() && self.world.mirror().is_fresh() {
-            self.generations.mark_unchanged();
+            self.generations.skip();
             self.reports.found_anew(self.in_store());
             // What was confirmed was of a record with that revision in another past.
             self.slots.values_mut().for_each(|slot| slot.confirmed = None);
@@ -241,7 +242,7 @@ impl Driver {
 
     /// A person decided that what was known of the store is void, and it was not looked at anew.
     fn is_void(&self) -> bool {
-        self.generations.has_changed().unwrap_or(false)
+        self.generations.has_changed()
     }
 
     fn in_store(&self) -> BTreeMap<InstanceId, Option<evenkeel_api::record::Observed>> {

@@ -34,11 +34,11 @@ pub(super) async fn run(deps: NetworkDeps, writer: Writer, leadership: Leadershi
         if let Some(lead) = leadership.current() {
             let reign = Reign::start(&deps, &writer, lead);
             tokio::select! { biased;
-                _ = changes.changed() => {}
+                () = changes.changed() => {}
                 () = reign.run() => {}
             }
-        } else if changes.changed().await.is_err() {
-            std::future::pending::<()>().await;
+        } else {
+            changes.changed().await;
         }
     }
 }

@@ -7,7 +7,7 @@ use evenkeel_api::key::Key;
 use evenkeel_api::meta::ObjectRef;
 use evenkeel_api::name::{HostName, InstanceId, ServiceId, Slot};
 use evenkeel_api::recall::{Recall, Remembered, is_durable};
-use evenkeel_api::record::{Cluster, Desired, Instance, Rollout};
+use evenkeel_api::record::{Cluster, Desired, Instance, Rollout, Timestamp};
 use serde::Serialize;
 
 /// A record of the store as it is now.
@@ -301,7 +301,7 @@ fn new_document(object: &ObjectRef, store: &Store, memory: &Memory) -> bool {
 
 /// The cluster's record after a recovery: its epoch declares the past void, and no number of that past is used
 /// again.
-pub fn cluster(store: &Store, memory: &Memory) -> Cluster {
+pub fn cluster(store: &Store, memory: &Memory, now: Timestamp) -> Cluster {
     let known = store.cluster.clone().unwrap_or(Cluster { uid: String::new(), epoch: 0, level: 1, floor: 0 });
     let seq = |key: &Key, value: &str| match key {
         Key::Instance(_, id) | Key::Observed(_, id) => id.seq,
@@ -315,7 +315,8 @@ pub fn cluster(store: &Store, memory: &Memory) -> Cluster {
     let used = i64::try_from(used).unwrap_or(i64::MAX - 1);
     Cluster {
         uid: memory.uid.clone(),
-        epoch: known.epoch.max(memory.epoch) + 1,
+        // Not only one more: that number may have been given before, to a word that went with the past.
+        epoch: (known.epoch.max(memory.epoch) + 1).max(u64::try_from(now.0 / 1000).unwrap_or(0)),
         level: known.level,
         floor: known.floor.max(memory.revision).max(store.revision).max(used),
     }

@@ -161,7 +161,7 @@ impl View {
         let halt_at = self.ensure_halt(store, now).await?;
         let count = writes.len();
         write(store, writes, halt_at).await?;
-        self.finish(store, halt_at).await?;
+        self.finish(store, halt_at, now).await?;
         Ok(count)
     }
 
@@ -223,8 +223,8 @@ impl View {
     }
 
     /// One transaction ends it for all: the epoch rises, and the halt goes.
-    async fn finish(&self, store: &Arc<dyn Store>, halt_at: i64) -> Result<(), Error> {
-        let cluster = difference::cluster(&self.store, &self.memory);
+    async fn finish(&self, store: &Arc<dyn Store>, halt_at: i64, now: Timestamp) -> Result<(), Error> {
+        let cluster = difference::cluster(&self.store, &self.memory, now);
         let value = serde_json::to_vec(&cluster).map_err(Error::refused)?;
         let txn = TxnBuilder::new()
             .if_unchanged(&Key::Cluster, self.cluster_at)

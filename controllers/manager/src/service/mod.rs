@@ -100,15 +100,13 @@ async fn lead(
     let mut changes = leadership.subscribe();
     loop {
         let Some(lead) = leadership.current() else {
-            if changes.changed().await.is_err() {
-                std::future::pending::<()>().await;
-            }
+            changes.changed().await;
             continue;
         };
         tracing::info!(revision = lead.mod_revision, "leading");
         let reign = reign::Reign::new(env.clone(), writer.clone(), mirror.clone(), lead, fitness());
         tokio::select! { biased;
-            _ = changes.changed() => tracing::info!("not leading any more"),
+            () = changes.changed() => tracing::info!("not leading any more"),
             () = reign.run() => {}
         }
     }

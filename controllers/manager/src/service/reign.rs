@@ -98,7 +98,6 @@ impl Reign {
     pub async fn run(mut self) {
         let mut changed = self.mirror.subscribe();
         let mut generations = self.writer.generations();
-        generations.mark_unchanged();
         self.mirror.fresh().await;
         // What a predecessor wrote just before it fell must be seen before anything is decided.
         self.mirror.caught_up(self.lead.mod_revision).await;
@@ -109,7 +108,7 @@ impl Reign {
                 Pass::Retry(pause) => pause,
             };
             tokio::select! { biased;
-                _ = generations.changed() => return,
+                () = generations.changed() => return,
                 keys = changed.next() => self.gather(keys, &mut changed).await,
                 () = self.fitness.changed() => self.all(),
                 () = tokio::time::sleep(pause) => {}

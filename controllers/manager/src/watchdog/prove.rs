@@ -117,7 +117,7 @@ async fn ask(
 /// Whether a person has declared void what was believed. Who believed nothing waits only for the end of the halt.
 fn is_after(now: Option<&Cluster>, believed: Option<&Cluster>) -> bool {
     match (now, believed) {
-        (Some(now), Some(before)) => now.uid == before.uid && now.epoch > before.epoch,
+        (Some(now), Some(before)) => now.voids(&before.uid, before.epoch),
         (Some(_), None) => true,
         (None, _) => false,
     }

@@ -39,7 +39,7 @@ impl Seen {
     /// Compare what was seen with what stands there, and remember that. What contradicts costs the store its
     /// trust.
     pub async fn look(&mut self, store: &dyn Store, controller: Controller) -> Result<(), StoreError> {
-        let generation = *store.witness().generations().borrow();
+        let generation = store.witness().generation();
         if generation != self.generation {
             self.of.values_mut().for_each(|mark| *mark = None);
             self.generation = generation;
@@ -53,7 +53,7 @@ impl Seen {
         }
         let txn = txn.build().map_err(|error| StoreError::Refused(error.to_string()))?;
         let reads = store.commit(&txn).await?.reads;
-        if generation != *store.witness().generations().borrow() {
+        if generation != store.witness().generation() {
             return Ok(());
         }
         for ((host, mark), now) in self.of.iter_mut().zip(reads) {

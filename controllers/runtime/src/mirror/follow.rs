@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_api::key::Key;
-use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::state::Shared;
 use crate::backoff::Backoff;
+use crate::latest::Listener;
 use crate::store::{Changes, Store, StoreError, Watch};
 use crate::verify::verify;
 use crate::witness::Trust;
@@ -48,12 +48,12 @@ struct Follower {
     shared: Arc<Shared>,
     prefix: String,
     backoff: Backoff,
-    generations: watch::Receiver<u64>,
+    generations: Listener<u64>,
     /// What is here cannot be gone on from.
     relist: bool,
     /// In which generation the last list was taken.
     last_listed: Option<u64>,
-    trust: watch::Receiver<Trust>,
+    trust: Listener<Trust>,
 }
 
 impl Follower {
@@ -80,7 +80,7 @@ impl Follower {
     }
 
     fn is_trusted(&self) -> bool {
-        *self.trust.borrow() == Trust::Trusted
+        self.shared.store.witness().trust() == Trust::Trusted
     }
 
     async fn verify(&self) -> Result<(), StoreError> {
@@ -96,7 +96,7 @@ impl Follower {
         let mut relist_at = self.next_relist();
         loop {
             tokio::select! { biased;
-                _ = self.generations.changed() => {
+                () = self.generations.changed() => {
                     self.relist = true;
                     return Ok(());
                 }
@@ -122,9 +122,9 @@ impl Follower {
     }
 
     async fn list(&mut self) -> Result<(), StoreError> {
-        let generation = *self.generations.borrow_and_update();
+        let generation = self.generations.get();
         let listing = self.shared.store.list(&self.prefix).await?;
-        let current = *self.generations.borrow();
+        let current = self.shared.store.witness().generation();
         let behind = self.shared.lock().revision(&self.prefix).is_some_and(|r| listing.header.revision < r);
         // A list from a store that went back is not taken until a person says that it is the truth.
         let forgiven = self.last_listed != Some(current);
@@ -143,9 +143,8 @@ impl Follower {
 }
 
 /// Until the store is believed, or is not.
-async fn until(trust: &mut watch::Receiver<Trust>, believed: bool) {
-    // The witness outlives those who follow it.
-    let _now = trust.wait_for(|trust| (*trust == Trust::Trusted) == believed).await.map(drop);
+async fn until(trust: &mut Listener<Trust>, believed: bool) {
+    let _now = trust.until(|trust| (*trust == Trust::Trusted) == believed).await;
 }
 
 /// Ask for a sign of life whenever nothing was heard for a second, whoever shares the store.

@@ -76,7 +76,7 @@ impl Inner {
 
     /// Where the chain is; read from the store if this process does not know yet, or not any more.
     async fn link_up(&self, chain: &mut Option<Link>) -> Result<Link, WriteError> {
-        let generation = *self.store.witness().generations().borrow();
+        let generation = self.store.witness().generation();
         if let Some(link) = chain.as_ref().filter(|link| link.generation == generation) {
             return Ok(link.clone());
         }

@@ -12,7 +12,7 @@ use super::guarded::json;
 use super::{Inner, LastWrite, Trust};
 use crate::backoff::Backoff;
 use crate::store::TxnBuilder;
-use crate::verify::{VERIFY_EVERY, identity, verify};
+use crate::verify::{VERIFY_EVERY, record, verify};
 
 /// The last write is kept on disk at most that often.
 const KEEP_EVERY: Duration = Duration::from_secs(1);
@@ -30,7 +30,7 @@ pub(super) async fn tend(inner: Arc<Inner>) {
     // A report of distrust may stand: the last life's, or our own.
     let mut reported = true;
     loop {
-        let trusted = *trust.borrow_and_update() == Trust::Trusted;
+        let trusted = trust.get() == Trust::Trusted;
         let wait = if trusted {
             told = false;
             reported = reported && !inner.look_back().await;
@@ -43,7 +43,7 @@ pub(super) async fn tend(inner: Arc<Inner>) {
             ASK_EVERY
         };
         tokio::select! { biased;
-            _ = trust.changed() => {}
+            () = trust.changed() => {}
             () = inner.news.notified(), if trusted => {}
             () = sleep(wait) => {}
         }
@@ -115,8 +115,9 @@ impl Inner {
 
     /// Tell once, as well as it goes, and see whether a person has raised the epoch.
     async fn tend_untrusted(&self, told: bool) -> bool {
+        let generation = self.store.witness().generation();
         let Trust::Untrusted { why } = self.store.witness().trust() else { return false };
-        let told = told || self.tell_distrust(why).await;
+        let told = told || self.tell_distrust(why, generation).await;
         if let Some(epoch) = self.forgiven().await {
             tracing::warn!(epoch, "a person declared the store's past void; it is trusted again");
             self.store.witness().forgive();
@@ -124,27 +125,30 @@ impl Inner {
         told
     }
 
-    async fn tell_distrust(&self, why: String) -> bool {
+    async fn tell_distrust(&self, why: String, generation: u64) -> bool {
         let report = Distrust { why: why.clone(), since: self.env.wall() };
         // Unguarded: the guard is just what does not hold any more.
         let txn = TxnBuilder::new().put(&Key::Distrust(self.host.clone(), self.controller), json(&report));
         let Ok(txn) = txn.build() else { return false };
-        self.store.commit(&txn).await.is_ok() && self.halt(why).await
+        self.store.commit(&txn).await.is_ok() && self.halt(why, generation).await
     }
 
     /// Tell all others, so that also those whose own keys are as they left them stop nothing. Not in another
     /// cluster's store, where we only came by mistake.
-    async fn halt(&self, why: String) -> bool {
+    async fn halt(&self, why: String, generation: u64) -> bool {
         let read = TxnBuilder::new().get(&Key::Cluster).get(&Key::Halt).build();
         let Ok(read) = read else { return false };
         let Ok(reads) = self.store.commit(&read).await.map(|committed| committed.reads) else { return false };
         let [cluster, None] = reads.as_slice() else { return true };
-        let (uid, epoch) = identity(cluster.as_ref());
-        let known = self.known().await.unwrap_or_default();
-        let strange = !uid.is_empty() && !known.cluster.is_empty() && uid != known.cluster;
-        // Who finds out only now that the store went back, after a person has decided, holds up nobody anew.
-        let decided = !known.cluster.is_empty() && uid == known.cluster && epoch > known.epoch;
-        if strange || decided {
+        if let (Some(now), Some(known)) = (record(cluster.as_ref()), self.known().await) {
+            let strange = !now.uid.is_empty() && now.uid != known.cluster;
+            // Who finds out only now that the store went back, after a person has decided, holds up nobody anew.
+            if strange || now.voids(&known.cluster, known.epoch) {
+                return true;
+            }
+        }
+        // Another writer of this process has heard so meanwhile, and what is known is of after that.
+        if generation != self.store.witness().generation() {
             return true;
         }
         let halt = Halt { why, since: self.env.wall() };
@@ -162,10 +166,13 @@ impl Inner {
         }
     }
 
-    /// What this process or its last life went by.
+    /// What this process or its last life went by: of all its writers, the one that looked last. One that has
+    /// never written knows nothing, or what a person has declared void before the others wrote.
     pub(super) async fn known(&self) -> Option<LastWrite> {
         let last = self.chain.lock().await.as_ref().map(|link| link.last.clone());
-        last.or_else(|| self.kept().memory.as_ref().and_then(|memory| memory.load()))
+        let last = last.or_else(|| self.kept().memory.as_ref().and_then(|memory| memory.load()));
+        let all = last.into_iter().chain(self.store.witness().marks().into_values());
+        all.filter(|known| !known.cluster.is_empty()).max_by_key(|known| known.epoch)
     }
 
     /// The epoch by which a person declared void what we go by. Who goes by nothing waits only until nobody
@@ -174,9 +181,10 @@ impl Inner {
         let read = TxnBuilder::new().get(&Key::Cluster).get(&Key::Halt).build().ok()?;
         let reads = self.store.commit(&read).await.ok()?.reads;
         let [cluster, None] = reads.as_slice() else { return None };
-        let (uid, epoch) = identity(cluster.as_ref());
-        match self.known().await.filter(|known| !known.cluster.is_empty()) {
-            Some(known) => (uid == known.cluster && epoch > known.epoch).then_some(epoch),
+        let now = record(cluster.as_ref());
+        let epoch = now.as_ref().map_or(0, |now| now.epoch);
+        match self.known().await {
+            Some(known) => now.is_some_and(|now| now.voids(&known.cluster, known.epoch)).then_some(epoch),
             None => Some(epoch),
         }
     }

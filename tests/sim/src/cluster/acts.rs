@@ -101,13 +101,13 @@ impl Cluster {
             Act::EngineHangs(host, _) => self.host(*host).engine.set_hung(false),
             Act::EngineAway(host, _) => {
                 let host = self.host(*host);
-                host.engine.set_away(!*host.powered.borrow());
+                host.engine.set_away(!host.powered.get());
             }
             Act::EngineMute(host, _) => self.host(*host).engine.lose_events(false),
             Act::DiskFull(host, _) => self.host(*host).set_disk_full(false),
             Act::PowerLost(host, _) => {
                 let host = self.host(*host);
-                if !*host.powered.borrow() {
+                if !host.powered.get() {
                     host.power_on();
                 }
             }
@@ -145,7 +145,7 @@ impl Cluster {
             host.engine.forget_failures();
             host.set_disk_full(false);
             host.sick.heal();
-            if *host.powered.borrow() {
+            if host.powered.get() {
                 host.engine.set_away(false);
             } else {
                 host.power_on();

@@ -111,8 +111,11 @@ fn without_an_archive_nothing_is_taken_away() {
 fn numbers_go_on_above_all_that_was_used() {
     let now = Store { revision: 30, ..store(&[("rollouts/a/a", r#"{"seq":40}"#, 5)]) };
     let memory = Memory::of(vec![Of::Archive(recall(&[("instances/h1/a.a.1.zz", "x", 9)]))]).unwrap();
-    let found = cluster(&now, &memory);
+    let found = cluster(&now, &memory, Timestamp(0));
     assert_eq!((found.uid.as_str(), found.epoch, found.level, found.floor), ("u", 2, 1, 35 * 36 + 35));
+    // A store that goes back behind a recovery forgets its epoch, and those who went by it do not.
+    let again = cluster(&now, &memory, Timestamp(1_700_000_000_999));
+    assert_eq!(again.epoch, 1_700_000_000);
 }
 
 #[test]
