@@ -52,8 +52,7 @@ fn case_08_all_of_etcd_away() {
         let unharmed = shop.close_unharmed();
         lab.at_rest();
         Outcome::Passed(format!(
-            "etcd away for {gone:.0} s: {unharmed}; {} killed copies back within {longest:.0} ms; a sick copy out of \
-             the local names {sick:.1} s after it fell sick; a rebooted host's copies back at their addresses after \
+            "etcd away for {gone:.0} s: {unharmed}; {} killed copies back within {longest:.0} ms; {sick}; a rebooted host's copies back at their addresses after \
              {reboot:.0} s; in step {resync:.1} s after etcd's return, nothing restarted; {said} log lines",
             idle.len()
         ))

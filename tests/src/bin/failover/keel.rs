@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use evenkeel_api::record::Leader;
 use evenkeel_tests::lab::load::Load;
 use evenkeel_tests::lab::{Lab, eventually};
 use serde_json::Value;
@@ -77,14 +78,17 @@ fn etcd_leads(lab: &Lab, fits: &dyn Fn(&str) -> bool) {
 }
 
 /// A host that was lost three times within ten minutes gets no new copies for a while, as long as one leads who
-/// saw that: so another one leads in each round.
+/// saw that: so a process leads in each round that did not.
 fn leads_anew(lab: &Lab) {
-    let before = lab.leader("service");
-    lab.run(&["controllers", &before, "restart"]);
+    let leader = || -> Result<Leader, String> {
+        lab.try_store()?.record("leaders/service").ok_or_else(|| "nobody leads".to_owned())
+    };
+    let before = eventually(15, "a leader", leader);
+    lab.run(&["controllers", before.host.as_str(), "restart"]);
     let hosts = lab.hosts().len();
     eventually(30, "another leader, and all hosts", || {
-        let (leader, alive) = (lab.leader("service"), lab.alive().len());
-        if leader != before && alive == hosts { Ok(()) } else { Err(format!("{leader} leads {alive} hosts")) }
+        let (now, alive) = (leader()?, lab.alive().len());
+        if now != before && alive == hosts { Ok(()) } else { Err(format!("{now:?} leads {alive} hosts")) }
     });
 }
 
