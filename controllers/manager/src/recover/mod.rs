@@ -96,9 +96,9 @@ impl View {
         let mut pieces: BTreeMap<(HostName, Controller), BTreeMap<u32, Piece>> = BTreeMap::new();
         for prefix in prefixes() {
             for kv in store.list(&prefix).await?.kvs {
-                let (Ok(key), Ok(value)) = (kv.key.parse::<Key>(), std::str::from_utf8(&kv.value)) else {
-                    continue;
-                };
+                let Ok(key) = kv.key.parse::<Key>() else { continue };
+                // What is no text stands all the same, and is in the way of what is given back.
+                let value = &*String::from_utf8_lossy(&kv.value);
                 match &key {
                     Key::Distrust(host, _) if serde_json::from_str::<Distrust>(value).is_ok() => {
                         view.distrust.insert(host.clone());

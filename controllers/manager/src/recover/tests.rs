@@ -64,6 +64,17 @@ async fn an_empty_store_gets_back_what_the_hosts_remember_and_a_second_time_is_r
 }
 
 #[tokio::test]
+async fn what_is_no_text_is_not_in_the_way_of_what_is_given_back() {
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new(1));
+    put(&store, "cluster", r#"{"uid":"u","epoch":1,"level":1}"#).await;
+    let broken = TxnBuilder::new().put(&"rollouts/shop/web".parse().unwrap(), vec![0xff, 0xfe]);
+    assert!(store.commit(&broken.build().unwrap()).await.unwrap().succeeded);
+    remember(&store, "h1", "service", &recall(&[("rollouts/shop/web", r#"{"seq":9}"#, 7)])).await;
+    assert_eq!(refused(&store, Way::FromHosts).await, None);
+    assert_eq!(get(&store, "rollouts/shop/web").await.as_deref(), Some(r#"{"seq":9}"#));
+}
+
+#[tokio::test]
 async fn what_etcd_says_is_accepted_by_the_epoch_alone() {
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new(1));
     put(&store, "cluster", r#"{"uid":"u","epoch":1,"level":1}"#).await;
