@@ -42,6 +42,28 @@ pub struct Piece {
     pub text: String,
 }
 
+impl Recall {
+    /// Why a store of which this was seen cannot be one of which `before` was seen earlier, if so: revisions and
+    /// epochs only grow. Another cluster is another matter, and so is what a person has declared void since.
+    pub fn is_behind(&self, before: &Self) -> Option<String> {
+        if self.uid != before.uid || self.epoch > before.epoch {
+            return None;
+        }
+        if self.epoch < before.epoch {
+            return Some(format!("the cluster's epoch was {}, and is {}", before.epoch, self.epoch));
+        }
+        before.records.iter().find_map(|(key, known)| {
+            let stands = self.records.get(key)?;
+            (stands.revision < known.revision).then(|| {
+                format!(
+                    "{key} was last changed at revision {}, and now at {}",
+                    known.revision, stands.revision
+                )
+            })
+        })
+    }
+}
+
 /// The most bytes of text in a piece.
 const PIECE: usize = 200_000;
 
@@ -133,5 +155,26 @@ mod tests {
             assert_eq!(Recall::join(&mixed), None);
         }
         assert_eq!(Recall::join(&BTreeMap::new()), None);
+    }
+
+    #[test]
+    fn a_store_of_which_more_was_seen_is_behind() {
+        let of = |uid: &str, epoch, records: &[(&str, i64)]| {
+            let records = records.iter().map(|(key, revision)| {
+                ((*key).to_owned(), Remembered { value: "x".to_owned(), revision: *revision })
+            });
+            Recall { uid: uid.to_owned(), epoch, revision: 99, records: records.collect() }
+        };
+        let before = of("u", 5, &[("services/a/a", 7), ("services/a/b", 9), ("rollouts/a/a", 0)]);
+        for (now, behind) in [
+            (of("u", 5, &[("services/a/a", 7), ("services/a/b", 9), ("rollouts/a/a", 3)]), false),
+            (of("u", 5, &[("services/a/a", 12)]), false),
+            (of("u", 5, &[("services/a/a", 7), ("services/a/b", 8)]), true),
+            (of("u", 6, &[("services/a/b", 8)]), false),
+            (of("u", 4, &[("services/a/a", 7)]), true),
+            (of("v", 1, &[("services/a/b", 8)]), false),
+        ] {
+            assert_eq!(now.is_behind(&before).is_some(), behind, "{now:?}");
+        }
     }
 }

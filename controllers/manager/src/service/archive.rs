@@ -39,9 +39,14 @@ pub(super) async fn run(
 async fn keep(store: &dyn Store, mirror: &Mirror, file: &Arc<StateFile<Recall>>) {
     let mut changed = mirror.subscribe();
     mirror.synced().await;
+    let mut last_life = file.load();
     loop {
         let mut took = Duration::ZERO;
         if let Some(recall) = recall(store, mirror) {
+            // Who has never led has written nothing to compare; what it remembers says as much.
+            if let Some(why) = last_life.take().and_then(|before| recall.is_behind(&before)) {
+                store.witness().distrust(why);
+            }
             // A store that went back a moment ago, and was not found out yet, must not be what is remembered.
             let believed = verify(store).await.is_ok() && store.witness().trust() == Trust::Trusted;
             let began = tokio::time::Instant::now();
@@ -73,4 +78,53 @@ fn recall(store: &dyn Store, mirror: &Mirror) -> Option<Recall> {
         }
     }
     Some(recall)
+}
+
+#[cfg(test)]
+mod tests {
+    use evenkeel_etcd::MemoryStore;
+    use evenkeel_runtime::disk::{MemoryDisk, StateDir};
+    use evenkeel_runtime::store::TxnBuilder;
+
+    use super::*;
+
+    async fn put(store: &MemoryStore, key: &str, value: &str) {
+        let txn = TxnBuilder::new().put(&key.parse().unwrap(), value.to_owned()).build().unwrap();
+        assert!(store.commit(&txn).await.unwrap().succeeded);
+    }
+
+    /// A life of one that has never led, for some seconds; whether it still trusts the store.
+    async fn live(store: &MemoryStore, file: &Arc<StateFile<Recall>>, seed: u64) -> bool {
+        let client = store.client(seed);
+        let mirror = Mirror::start(Arc::new(client.clone()), super::super::cache::prefixes());
+        let keeping = keep(&client, &mirror, file);
+        let ended = tokio::time::timeout(Duration::from_secs(30), keeping).await;
+        assert!(ended.is_err());
+        client.witness().trust() == Trust::Trusted
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_life_that_begins_in_the_past_takes_nothing_of_it_over() {
+        let dir = StateDir::on(Arc::new(MemoryDisk::new()), std::path::Path::new("/state"));
+        let file = Arc::new(StateFile::<Recall>::open(&dir, Controller::Service).unwrap());
+        let store = MemoryStore::new(1);
+        put(&store, "cluster", r#"{"uid":"u","epoch":1,"level":1}"#).await;
+        put(&store, "services/shop/web", "old").await;
+        let snapshot = store.snapshot();
+        put(&store, "services/shop/late", "lost").await;
+        put(&store, "services/shop/web", "new").await;
+        assert!(live(&store, &file, 1).await);
+        assert!(live(&store, &file, 2).await, "a life after another has nothing to distrust");
+        store.restore(&snapshot);
+        for n in 0..9 {
+            put(&store, "services/shop/other", &n.to_string()).await;
+        }
+        assert!(!live(&store, &file, 3).await);
+        let known = file.load().unwrap();
+        assert_eq!(known.records["services/shop/web"].value, "new");
+        assert!(known.records.contains_key("services/shop/late"));
+        put(&store, "cluster", r#"{"uid":"u","epoch":2,"level":1}"#).await;
+        assert!(live(&store, &file, 4).await, "a person has decided");
+        assert!(!file.load().unwrap().records.contains_key("services/shop/late"));
+    }
 }
