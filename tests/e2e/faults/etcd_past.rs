@@ -8,7 +8,7 @@ use evenkeel_tests::lab::{Lab, Outcome, eventually, pause, rare_fault, since};
 use tokio::time::Instant;
 
 use super::length;
-use super::shop::{COPIES, Shop};
+use super::shop::{COPIES, Layout, Shop};
 use crate::documents;
 
 #[test]
@@ -43,7 +43,7 @@ fn case_10_a_snapshot_restored_with_a_higher_revision() {
 #[test]
 fn case_10_a_snapshot_restored_and_overtaken() {
     rare_fault(10, |lab| {
-        went_back(lab, "restored and overtaken", Way::Hosts, |lab| {
+        went_back(lab, OVERTAKEN, Way::Hosts, |lab| {
             let revision = lab.revision();
             // Nobody of ours is there while others write past what was.
             unheard(lab, true);
@@ -76,7 +76,8 @@ enum Way {
 
 /// A snapshot, changes after it, and then `back`, which goes back to it or says why it cannot.
 fn went_back(lab: &Lab, how: &str, way: Way, back: impl FnOnce(&Lab) -> Result<(), String>) -> Outcome {
-    let shop = Shop::open(lab, "h3");
+    let from = if how == OVERTAKEN && stops_controllers(lab) { Vec::new() } else { lab.hosts_but("h3") };
+    let shop = Shop::laid_out(lab, &Layout { web: "", idle: "", from });
     lab.run(&["etcd", "snapshot"]);
     lab.put("services/shop/late", &documents::idle("replicas: 2"));
     lab.put("services/shop/idle", &documents::idle("replicas: 8"));
@@ -163,11 +164,19 @@ fn status_tells(lab: &Lab) -> f64 {
     since(begun)
 }
 
-/// Takes etcd away from all controllers, or gives it back. Members on hosts that are cut off from each other would be
-/// no etcd: there the controllers are stopped.
+/// The way of which nobody hears before it is over.
+const OVERTAKEN: &str = "restored and overtaken";
+
+/// Members on hosts that are cut off from each other would be no etcd: there the controllers are stopped, and so
+/// nobody answers names meanwhile.
+fn stops_controllers(lab: &Lab) -> bool {
+    lab.setting("MEMBERS") == "3"
+}
+
+/// Takes etcd away from all controllers, or gives it back.
 fn unheard(lab: &Lab, away: bool) {
     for host in lab.hosts() {
-        match (lab.setting("MEMBERS") == "3", away) {
+        match (stops_controllers(lab), away) {
             (true, true) => lab.run(&["controllers", &host, "stop"]),
             (true, false) => lab.run(&["controllers", &host, "start"]),
             (false, true) => lab.run(&["cut", &host, "--from", "etcd"]),
