@@ -4,9 +4,11 @@
 # its own and then holds the namespaces. When it dies, the kernel ends all that
 # runs on the machine at once: that is the lab's power switch.
 #
-#   machine-init.sh DIR HOSTNAME      DIR/disk and DIR/disk.img are kept over a power cut
+#   machine-init.sh DIR HOSTNAME CGROUPS
+#
+# DIR/disk and DIR/disk.img are kept over a power cut; CGROUPS is the tree that the host sees as its own.
 set -euo pipefail
-dir=$1 name=$2
+dir=$1 name=$2 cgroups=$3
 disk=$dir/disk
 
 mount -t proc proc /proc
@@ -14,7 +16,7 @@ mount -t proc proc /proc
 # A sysfs of this network namespace, else the engine sees the root's interfaces;
 # the cgroup tree must survive it, else the engine finds no cgroups.
 mkdir -p "$dir/cgroup"
-mount --rbind /sys/fs/cgroup "$dir/cgroup"
+mount --rbind "$cgroups" "$dir/cgroup"
 mount -t sysfs sysfs /sys
 mount --rbind "$dir/cgroup" /sys/fs/cgroup
 umount --lazy "$dir/cgroup"

@@ -91,7 +91,7 @@ power_on() { # MACHINE
     cat /proc/sys/kernel/random/uuid >"$dir/disk/etc-evenkeel/boot-id"
     setsid nsenter --net="/run/netns/$(ns "$1")" -- \
         unshare --mount --propagation private --pid --fork --uts --ipc -- \
-        /bin/bash "$LAB_D/machine-init.sh" "$dir" "$1" >"$dir/log/init.log" 2>&1 </dev/null 8>&- 9>&- &
+        /bin/bash "$LAB_D/machine-init.sh" "$dir" "$1" "$(cgroup_tree)" >"$dir/log/init.log" 2>&1 </dev/null 8>&- 9>&- &
     parent=$!
     disown
     local tries=0
@@ -120,6 +120,20 @@ power_off() { # MACHINE
     remove_net "$1"
     rm -f "$LAB/$1/holder"
     remove_cgroups "$1"
+}
+
+# What the machines see as their cgroups. Version 2 may be mounted beside version 1, without resource controllers:
+# enough for an engine to hold and end what is in them.
+cgroup_tree() { if [ "$CGROUPS" = v2 ]; then v2_tree; else echo /sys/fs/cgroup; fi; }
+
+v2_tree() {
+    local tree
+    for tree in /sys/fs/cgroup /sys/fs/cgroup/unified; do
+        [ ! -e "$tree/cgroup.controllers" ] || {
+            echo "$tree"
+            return
+        }
+    done
 }
 
 not_running() { ! kill -0 "$1" 2>/dev/null; }

@@ -4,7 +4,7 @@
 verb_status() {
     local machine
     load_settings
-    echo "lab $NAME: engine $ENGINE, etcd $ETCD with $MEMBERS member(s), controllers $CONTROLLERS (separate: $SEPARATE)"
+    echo "lab $NAME: engine $ENGINE, etcd $ETCD with $MEMBERS member(s), controllers $CONTROLLERS (separate: $SEPARATE), cgroups $CGROUPS"
     for machine in $(hosts) infra lan; do status_line "$machine"; done
     for machine in $(etcd_machines); do
         if is_on "$machine" && etcd_healthy "$machine"; then

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # up: everything in the order in which it needs each other.
 
-HOSTS=3 ENGINE=native ETCD= MEMBERS=1 SEPARATE=false CONTROLLERS=true
+HOSTS=3 ENGINE=native ETCD= MEMBERS=1 SEPARATE=false CONTROLLERS=true CGROUPS=native
 
 read_options() {
     while [ $# -gt 0 ]; do
@@ -11,6 +11,7 @@ read_options() {
         --etcd) ETCD=${2:-} && shift ;;
         --members) MEMBERS=${2:-} && shift ;;
         --separate) SEPARATE=true ;;
+        --cgroups) CGROUPS=${2:-} && shift ;;
         --no-controllers) CONTROLLERS=false ;;
         *) die "up: unknown option '$1' (see --help)" ;;
         esac
@@ -20,6 +21,7 @@ read_options() {
     [[ $ENGINE =~ ^(native|trixie|forky|mixed)$ ]] || die "up: --engine is native, trixie, forky or mixed, not '$ENGINE'"
     [[ $ETCD =~ ^(native|trixie|forky|)$ ]] || die "up: --etcd is native, trixie or forky, not '$ETCD'"
     [[ $MEMBERS =~ ^[13]$ ]] || die "up: --members is 1 or 3, not '$MEMBERS'"
+    [[ $CGROUPS =~ ^(native|v2)$ ]] || die "up: --cgroups is native or v2, not '$CGROUPS'"
     [ "$MEMBERS" = 1 ] || [ "$HOSTS" -ge 3 ] || die "up: three members need three hosts"
 }
 
@@ -46,6 +48,7 @@ prepare() {
     if [ -z "$ETCD" ]; then choose_etcd; fi
     [ "$ETCD" != native ] || need_native etcd
     have_from_suite etcd "$ETCD"
+    [ "$CGROUPS" = native ] || [ -n "$(v2_tree)" ] || cannot "no cgroups of version 2 are mounted below /sys/fs/cgroup"
     local suite
     for suite in $(engine_suites); do have_from_suite engine "$suite"; done
     have_images
@@ -55,7 +58,7 @@ prepare() {
 save_settings() {
     mkdir -p "$LAB"
     local v
-    for v in HOSTS ENGINE ETCD MEMBERS SEPARATE CONTROLLERS; do
+    for v in HOSTS ENGINE ETCD MEMBERS SEPARATE CONTROLLERS CGROUPS; do
         printf '%s=%q\n' "$v" "${!v}"
     done >"$LAB/settings.new"
     mv "$LAB/settings.new" "$LAB/settings"

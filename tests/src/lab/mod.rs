@@ -102,6 +102,17 @@ impl Lab {
         self.setting("SEPARATE") == "true"
     }
 
+    /// A tree of cgroups that holds all of its hosts' containers.
+    fn cgroups(&self) -> PathBuf {
+        let root = Path::new("/sys/fs/cgroup");
+        let unified = root.join("cgroup.controllers").exists();
+        match (unified, self.setting("CGROUPS")) {
+            (true, _) => root.to_owned(),
+            (false, "v2") => root.join("unified"),
+            (false, _) => root.join("pids"),
+        }
+    }
+
     fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(self.top.join("hack/lab"));
         command.arg("--name").arg(&self.name).args(words);

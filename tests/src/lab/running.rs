@@ -2,7 +2,7 @@
 //! processes, from outside of all hosts. No engine is asked, as engines hang, and hosts are cut off.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -123,10 +123,8 @@ struct Host {
 impl Host {
     fn new(lab: &Lab, name: &str) -> Self {
         let below = format!("evenkeel-lab/{}/{name}", lab.name());
-        let root = Path::new("/sys/fs/cgroup");
-        let tree = if root.join("cgroup.controllers").exists() { root.to_owned() } else { root.join("pids") };
         let holder = lab.file(&format!("{name}/holder"));
-        Self { name: name.to_owned(), cgroups: tree.join(below), holder, names: BTreeMap::new() }
+        Self { name: name.to_owned(), cgroups: lab.cgroups().join(below), holder, names: BTreeMap::new() }
     }
 
     fn running(&mut self, prefix: &str) -> Vec<Running> {
