@@ -115,11 +115,11 @@ pub struct Write {
 }
 
 impl Memory {
-    /// The newest archive is the ground; of its own copies each host knows best.
+    /// One archive is the ground; of its own copies each host knows best.
     ///
     /// # Errors
     /// They are of different clusters.
-    pub fn of(all: Vec<Of>) -> Result<Self, String> {
+    pub fn of(all: Vec<Of>, now: &Store) -> Result<Self, String> {
         let recall = |of: &Of| match of {
             Of::Archive(recall) | Of::Host(_, recall) => recall.clone(),
         };
@@ -135,11 +135,13 @@ impl Memory {
             memory.epoch = memory.epoch.max(recall(of).epoch);
             memory.revision = memory.revision.max(recall(of).revision);
         }
-        let newest =
-            all.iter().filter(|of| matches!(of, Of::Archive(_))).max_by_key(|of| recall(of).revision);
-        if let Some(newest) = newest {
+        let archives = all.iter().filter_map(|of| match of {
+            Of::Archive(archive) => Some(archive),
+            Of::Host(..) => None,
+        });
+        if let Some(ground) = ground(archives, now) {
             memory.complete = true;
-            memory.records.extend(keyed(recall(newest)));
+            memory.records.extend(keyed(ground.clone()));
         }
         for of in &all {
             let Of::Host(host, recall) = of else { continue };
@@ -153,6 +155,28 @@ impl Memory {
             }
         }
         Ok(memory)
+    }
+}
+
+/// The archive to go by. Of the newest epoch; one that the store contradicts before one that took the store's past
+/// over and knows nothing else; of those that are left the one that saw the highest revision.
+fn ground<'a>(archives: impl Iterator<Item = &'a Recall>, now: &Store) -> Option<&'a Recall> {
+    archives.max_by_key(|archive| {
+        (archive.epoch, now.seen(archive).is_behind(archive).is_some(), archive.revision)
+    })
+}
+
+impl Store {
+    /// As who keeps this archive would remember it.
+    fn seen(&self, archive: &Recall) -> Recall {
+        let records = self.records.iter().map(|(key, stands)| {
+            (key.to_string(), Remembered { value: stands.value.clone(), revision: stands.revision })
+        });
+        let (uid, epoch) = match &self.cluster {
+            Some(cluster) => (cluster.uid.clone(), cluster.epoch),
+            None => (archive.uid.clone(), archive.epoch),
+        };
+        Recall { uid, epoch, revision: self.revision, records: records.collect() }
     }
 }
 

@@ -129,7 +129,7 @@ impl View {
                 });
             }
         }
-        view.memory = Memory::of(all).map_err(|why| {
+        view.memory = Memory::of(all, &view.store).map_err(|why| {
             Error::Refused(format!("{why}: point those that do not belong here at their own etcd first"))
         })?;
         if view.memory.uid.is_empty() {

@@ -38,7 +38,7 @@ fn each_document_has_its_word_and_its_way() {
         ("services/a/lost", "1", 72),
         ("rollouts/a/older", "2", 73),
     ]);
-    let memory = Memory::of(vec![Of::Archive(archive)]).unwrap();
+    let memory = Memory::of(vec![Of::Archive(archive)], &now).unwrap();
     let words: Vec<(String, Word)> =
         difference(&now, &memory).documents.into_iter().map(|one| (one.object.path(), one.word)).collect();
     let expected = [
@@ -68,6 +68,22 @@ fn each_document_has_its_word_and_its_way() {
 }
 
 #[test]
+fn an_archive_that_took_the_past_over_is_not_gone_by() {
+    let now = store(&[("services/a/older", "1", 10), ("services/a/other", "1", 200)]);
+    let truth = recall(&[("services/a/older", "2", 70), ("services/a/lost", "1", 72)]);
+    let mut past = recall(&[("services/a/older", "1", 10), ("services/a/other", "1", 200)]);
+    past.revision = 200;
+    let void = Recall { epoch: 0, revision: 900, ..recall(&[("services/a/older", "0", 890)]) };
+    for order in [[&truth, &past, &void], [&void, &past, &truth]] {
+        let memory = Memory::of(order.map(|one| Of::Archive(one.clone())).to_vec(), &now).unwrap();
+        assert_eq!(memory.records, keyed(truth.clone()).collect());
+    }
+    let later = Recall { revision: 95, ..recall(&[("services/a/older", "3", 95)]) };
+    let both = vec![Of::Archive(later.clone()), Of::Archive(truth)];
+    assert_eq!(Memory::of(both, &now).unwrap().records, keyed(later).collect());
+}
+
+#[test]
 fn a_host_knows_its_own_copies_and_the_leader_what_is_wanted_of_them() {
     let (run, stop) = (record("run"), record("stop"));
     let archive = recall(&[
@@ -81,7 +97,8 @@ fn a_host_knows_its_own_copies_and_the_leader_what_is_wanted_of_them() {
         ("instances/h1/a.a.2.8", &run, 0),
         ("revisions/services/a/a/7", "template", 0),
     ]);
-    let memory = Memory::of(vec![Of::Host("h1".parse().unwrap(), host), Of::Archive(archive)]).unwrap();
+    let memory =
+        Memory::of(vec![Of::Host("h1".parse().unwrap(), host), Of::Archive(archive)], &store(&[])).unwrap();
     let value = |key: &str| memory.records[&key.parse::<Key>().unwrap()].value.as_str();
     assert_eq!(value("instances/h1/a.a.1.7"), stop);
     assert_eq!(value("observed/h1/a.a.1.7"), "fresh");
@@ -91,17 +108,17 @@ fn a_host_knows_its_own_copies_and_the_leader_what_is_wanted_of_them() {
         found.copies.iter().map(|copy| (copy.id.to_string(), copy.runs)).collect();
     assert_eq!(copies, [("a.a.2.8".to_owned(), true), ("a.a.3.9".to_owned(), false)]);
     let blank = vec![Of::Archive(recall(&[])), Of::Host("h9".parse().unwrap(), Recall::default())];
-    assert_eq!(Memory::of(blank).unwrap().uid, "u");
+    assert_eq!(Memory::of(blank, &store(&[])).unwrap().uid, "u");
     let other = Recall { uid: "w".to_owned(), ..Recall::default() };
     let both = vec![Of::Archive(other), Of::Archive(recall(&[]))];
-    assert!(Memory::of(both).unwrap_err().contains("several clusters"));
+    assert!(Memory::of(both, &store(&[])).unwrap_err().contains("several clusters"));
 }
 
 #[test]
 fn without_an_archive_nothing_is_taken_away() {
     let now = store(&[("services/a/a", "text", 5), ("instances/h2/a.a.2.8", &record("run"), 6)]);
     let host = recall(&[("instances/h1/a.a.1.7", &record("run"), 0)]);
-    let memory = Memory::of(vec![Of::Host("h1".parse().unwrap(), host)]).unwrap();
+    let memory = Memory::of(vec![Of::Host("h1".parse().unwrap(), host)], &store(&[])).unwrap();
     assert_eq!(difference(&now, &memory).documents, []);
     let writes = import(&now, &memory);
     assert_eq!(writes.keys().map(Key::to_string).collect::<Vec<_>>(), ["instances/h1/a.a.1.7"]);
@@ -110,7 +127,8 @@ fn without_an_archive_nothing_is_taken_away() {
 #[test]
 fn numbers_go_on_above_all_that_was_used() {
     let now = Store { revision: 30, ..store(&[("rollouts/a/a", r#"{"seq":40}"#, 5)]) };
-    let memory = Memory::of(vec![Of::Archive(recall(&[("instances/h1/a.a.1.zz", "x", 9)]))]).unwrap();
+    let memory =
+        Memory::of(vec![Of::Archive(recall(&[("instances/h1/a.a.1.zz", "x", 9)]))], &store(&[])).unwrap();
     let found = cluster(&now, &memory, Timestamp(0));
     assert_eq!((found.uid.as_str(), found.epoch, found.level, found.floor), ("u", 2, 1, 35 * 36 + 35));
     // A store that goes back behind a recovery forgets its epoch, and those who went by it do not.
@@ -129,7 +147,8 @@ fn of_an_exclusive_slot_the_newest_copy_alone_is_brought_back() {
     let now = store(&[("instances/h1/a.db.1.a", &exclusive("run"), 10), ("services/a/db", "1", 5)]);
     let on = |host: &str, key: &str| Of::Host(host.parse().unwrap(), recall(&[(key, &exclusive("run"), 70)]));
     let memory =
-        Memory::of(vec![on("h2", "instances/h2/a.db.1.b"), on("h3", "instances/h3/a.db.1.c")]).unwrap();
+        Memory::of(vec![on("h2", "instances/h2/a.db.1.b"), on("h3", "instances/h3/a.db.1.c")], &store(&[]))
+            .unwrap();
     let desired: Vec<(String, Desired)> = import(&now, &memory)
         .into_iter()
         .map(|(key, write)| {
