@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use evenkeel_sim::run::{Report, run};
 use evenkeel_sim::scenario::{Scenario, Size};
-use evenkeel_sim::shrink::shrink;
+use evenkeel_sim::shrink::{shortest, shrink};
 use evenkeel_sim::soak::soak;
 use tracing_subscriber::EnvFilter;
 
@@ -66,16 +66,18 @@ fn main() -> ExitCode {
     };
     match args.what {
         What::Run { seed, timeline } => {
-            let report = run(&Scenario::new(seed, &size), timeline);
+            let scenario = Scenario::new(seed, &size);
+            let report = run(&scenario, timeline);
             for line in &report.lines {
                 println!("{line}");
             }
-            verdict(seed, &report)
+            verdict(&scenario, &report)
         }
         What::Many { from, count } => {
             let mut code = ExitCode::SUCCESS;
             for seed in from..from.saturating_add(count) {
-                if verdict(seed, &run(&Scenario::new(seed, &size), false)) == ExitCode::FAILURE {
+                let scenario = Scenario::new(seed, &size);
+                if verdict(&scenario, &run(&scenario, false)) == ExitCode::FAILURE {
                     code = ExitCode::FAILURE;
                 }
             }
@@ -87,11 +89,8 @@ fn main() -> ExitCode {
             for line in &report.lines {
                 println!("{line}");
             }
-            println!("{} hosts; {} steps:", short.hosts, short.steps.len());
-            for step in &short.steps {
-                println!("{:>10.3} {}", step.at.as_secs_f64(), step.act);
-            }
-            verdict(seed, &report)
+            println!("{short}");
+            judged(seed, &report)
         }
         What::Soak { from, seconds, workers } => soaked(&size, from, seconds, workers),
     }
@@ -102,7 +101,7 @@ fn soaked(size: &Size, from: u64, seconds: u64, workers: Option<usize>) -> ExitC
     let workers = workers.unwrap_or(cores);
     let tally = soak(from, size, Duration::from_secs(seconds), workers, |seed, report| {
         if report.violation.is_some() {
-            verdict(seed, report);
+            verdict(&Scenario::new(seed, size), report);
         }
     });
     let acts: Vec<String> = tally.acts.iter().map(|(kind, times)| format!("{kind} {times}")).collect();
@@ -114,7 +113,15 @@ fn soaked(size: &Size, from: u64, seconds: u64, workers: Option<usize>) -> ExitC
     if tally.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn verdict(seed: u64, report: &Report) -> ExitCode {
+/// Of one that fails, also the shortest beginning that does.
+fn verdict(scenario: &Scenario, report: &Report) -> ExitCode {
+    if report.violation.is_some() {
+        println!("{}", shortest(scenario));
+    }
+    judged(scenario.seed, report)
+}
+
+fn judged(seed: u64, report: &Report) -> ExitCode {
     let minutes = report.took.as_secs() / 60;
     match &report.violation {
         Some((at, what)) => {

@@ -1,5 +1,6 @@
 //! What happens in a run, all of it decided beforehand: so that a run can be repeated without some of it.
 
+use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
 use evenkeel_manager::recover::Way;
@@ -48,6 +49,13 @@ pub struct Scenario {
     pub steps: Vec<Step>,
     /// When the roughness ends.
     pub ends: Duration,
+}
+
+impl Display for Scenario {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "seed {}: {} hosts; {} steps:", self.seed, self.hosts, self.steps.len())?;
+        self.steps.iter().try_for_each(|step| write!(f, "\n{:>10.3} {}", step.at.as_secs_f64(), step.act))
+    }
 }
 
 /// When the hosts have come up.

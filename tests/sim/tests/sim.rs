@@ -6,6 +6,7 @@ use evenkeel_manager::recover::Way;
 use evenkeel_sim::act::{Act, Back};
 use evenkeel_sim::run::run;
 use evenkeel_sim::scenario::{Scenario, Size, Step};
+use evenkeel_sim::shrink::shortest;
 
 /// How long a person takes to decide.
 const DECIDES: Duration = Duration::from_secs(10);
@@ -15,10 +16,11 @@ fn size(minutes: u64) -> Size {
 }
 
 fn passes(seed: u64, size: &Size) {
-    let report = run(&Scenario::new(seed, size), false);
+    let scenario = Scenario::new(seed, size);
+    let report = run(&scenario, false);
     if let Some((at, what)) = report.violation {
-        let tail = report.lines.join("\n");
-        panic!("{tail}\nseed {seed} fails at {:.3} s: {what}; see docs/simulation.md", at.as_secs_f64());
+        let (tail, short, at) = (report.lines.join("\n"), shortest(&scenario), at.as_secs_f64());
+        panic!("{tail}\n{short}\nseed {seed} fails at {at:.3} s: {what}; see docs/simulation.md");
     }
 }
 
