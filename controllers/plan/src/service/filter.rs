@@ -20,8 +20,6 @@ pub enum Refusal {
     Drained,
     /// It is gone.
     Absent,
-    /// It came and went too often.
-    Flapping,
     /// It has not said what it is.
     NoFacts,
     /// The copy is exclusive, and nobody would guard it there.
@@ -56,7 +54,6 @@ impl fmt::Display for Refusal {
             Refusal::Paused => f.write_str("paused"),
             Refusal::Drained => f.write_str("drained"),
             Refusal::Absent => f.write_str("gone"),
-            Refusal::Flapping => f.write_str("lost too often of late"),
             Refusal::NoFacts => f.write_str("not registered yet"),
             Refusal::NoWatchdog => f.write_str("no watchdog"),
             Refusal::Platform(wanted) => write!(f, "not {wanted}"),

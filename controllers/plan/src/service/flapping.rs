@@ -1,5 +1,5 @@
 //! Hosts that come and go. One that was lost again and again keeps its copies and gets no new ones for a
-//! while: what is placed there would soon be gone, too.
+//! while: what is placed there would soon be gone, too. Where nothing else fits it is still better than none.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! Where a copy goes: among the hosts that passed all filters, the one that serves spreading best, then has
+//! Where a copy goes: among the hosts that passed all filters, one that does not come and go, and on which it did
+//! not fail before, if there is one; of these the one that serves spreading best, then has
 //! the fewest copies of the service, then is least full; the name decides the rest, so that the same world
 //! always gives the same plan.
 
@@ -31,7 +32,7 @@ pub struct Places<'a> {
     refused: BTreeMap<&'a HostName, Refusal>,
     /// For each spread, how many copies each value of the label has.
     spread: Vec<Vec<u32>>,
-    /// Hosts that are given nothing that could go elsewhere.
+    /// Hosts that are given nothing that fits elsewhere.
     flapping: BTreeSet<HostName>,
 }
 
@@ -61,8 +62,8 @@ impl<'a> Places<'a> {
         places
     }
 
-    /// Give nothing to these hosts that could go elsewhere.
-    pub(crate) fn without(mut self, flapping: BTreeSet<HostName>) -> Self {
+    /// Give nothing to these hosts that fits elsewhere.
+    pub(crate) fn rather_not(mut self, flapping: BTreeSet<HostName>) -> Self {
         self.flapping = flapping;
         self
     }
@@ -132,7 +133,6 @@ impl<'a> Places<'a> {
                 Some(Refusal::Volume(volume.clone()))
             }
             Only::Host(host) if host != candidate.name => Some(Refusal::Drained),
-            Only::Any if self.flapping.contains(candidate.name) => Some(Refusal::Flapping),
             _ => candidate.refuses(self.spec, leave),
         }
     }
@@ -157,8 +157,10 @@ impl<'a> Places<'a> {
         let by_spread = (0..self.spread.len()).map(|n| spread(a, n).cmp(&spread(b, n)));
         let by_spread = by_spread.fold(std::cmp::Ordering::Equal, std::cmp::Ordering::then);
         let avoided = |candidate: &Candidate<'_>| !avoid.is_empty() && avoid.contains(candidate.name);
-        avoided(a)
-            .cmp(&avoided(b))
+        let flaps = |candidate: &Candidate<'_>| self.flapping.contains(candidate.name);
+        flaps(a)
+            .cmp(&flaps(b))
+            .then_with(|| avoided(a).cmp(&avoided(b)))
             .then(by_spread)
             .then_with(|| a.stay.cmp(&b.stay))
             .then_with(|| a.load(self.spec).cmp(&b.load(self.spec)))

@@ -129,8 +129,8 @@ pub(crate) enum HostTrouble {
     Flapping,
 }
 
-const FLAPPING: &str = "it was lost three times or more within ten minutes: its copies stay, and it gets no new ones \
-                        until ten minutes have passed without that";
+const FLAPPING: &str = "it was lost three times or more within ten minutes: its copies stay, and it gets new ones \
+                        only where nothing else fits, until ten minutes have passed without that";
 
 const HELD: &str = "its document is gone, and so are many others at once: it is kept until the documents are put \
                     back or a person confirms the deletion";

@@ -707,6 +707,24 @@ fn a_host_that_flaps_keeps_its_copies_and_gets_no_new_ones_for_a_while() {
 }
 
 #[test]
+fn where_every_host_flaps_a_copy_is_made_all_the_same() {
+    let mut lab = Lab::new(3);
+    lab.seconds(60);
+    for _ in 0..3 {
+        for host in ["h1", "h2", "h3"] {
+            lab.host_gone(host);
+            lab.seconds(3);
+            lab.host_back(host);
+            lab.seconds(20);
+        }
+    }
+    assert_eq!(lab.model.memory.flapping(lab.model.now).len(), 3);
+    lab.put("shop/new", spec("new:1", 3));
+    lab.seconds(60);
+    assert_eq!(lab.running("shop/new").len(), 3);
+}
+
+#[test]
 fn ids_name_their_slot() {
     let mut lab = Lab::new(1);
     let revision = lab.put("shop/web", spec("web:1", 1));
