@@ -10,21 +10,21 @@ fn kind(violation: &str) -> &str {
 
 /// The steps up to the one without which the scenario does not fail; as it is, if it does not fail at all.
 pub fn shortest(scenario: &Scenario) -> Scenario {
-    let Some((steps, fails)) = failing(scenario) else { return scenario.clone() };
-    Scenario { steps: prefix(&steps, fails).to_vec(), ..scenario.clone() }
+    failing(scenario, |steps, fails| prefix(steps, fails).to_vec())
 }
 
 /// The same, and of these steps every one left out that can be. `told` hears how far it is.
 pub fn shrink(scenario: &Scenario, told: impl FnMut(&str)) -> Scenario {
-    let Some((steps, mut fails)) = failing(scenario) else { return scenario.clone() };
-    let steps = fewest(prefix(&steps, &mut fails).to_vec(), fails, told);
-    Scenario { steps, ..scenario.clone() }
+    failing(scenario, |steps, fails| fewest(prefix(steps, fails).to_vec(), fails, told))
 }
 
-/// The steps of a scenario that fails, and whether others fail by the same invariant.
-fn failing(scenario: &Scenario) -> Option<(Vec<Step>, impl FnMut(&[Step]) -> bool)> {
-    let (at, what) = run(scenario, false).violation?;
-    let fails = move |steps: &[Step]| {
+/// With those of its steps that `choose` chooses by trying which still fail by the same invariant, if it fails.
+fn failing(
+    scenario: &Scenario,
+    choose: impl FnOnce(&[Step], &dyn Fn(&[Step]) -> bool) -> Vec<Step>,
+) -> Scenario {
+    let Some((at, what)) = run(scenario, false).violation else { return scenario.clone() };
+    let fails = |steps: &[Step]| {
         let part = Scenario { steps: steps.to_vec(), ..scenario.clone() };
         let violation = run(&part, false).violation;
         violation.is_some_and(|(_, other)| kind(&other) == kind(&what))
@@ -32,11 +32,12 @@ fn failing(scenario: &Scenario) -> Option<(Vec<Step>, impl FnMut(&[Step]) -> boo
     // A run ends where something does not hold. Without what was to come later it is the same run up to there,
     // unless it is mended before.
     let before: Vec<Step> = scenario.steps.iter().filter(|step| step.at <= at).cloned().collect();
-    Some((if fails(&before) { before } else { scenario.steps.clone() }, fails))
+    let steps = choose(if fails(&before) { &before } else { &scenario.steps }, &fails);
+    Scenario { steps, ..scenario.clone() }
 }
 
 /// The first of the steps that fail, by halves: not without the last of them. All of them fail.
-fn prefix(steps: &[Step], mut fails: impl FnMut(&[Step]) -> bool) -> &[Step] {
+fn prefix(steps: &[Step], fails: impl Fn(&[Step]) -> bool) -> &[Step] {
     let (mut holds, mut failing) = (0, steps.len());
     while holds < failing {
         let middle = usize::midpoint(holds, failing);
@@ -50,11 +51,7 @@ fn prefix(steps: &[Step], mut fails: impl FnMut(&[Step]) -> bool) -> &[Step] {
 }
 
 /// Leave out what can be left out: halves, quarters, single steps; again until none can.
-fn fewest(
-    mut steps: Vec<Step>,
-    mut fails: impl FnMut(&[Step]) -> bool,
-    mut told: impl FnMut(&str),
-) -> Vec<Step> {
+fn fewest(mut steps: Vec<Step>, fails: impl Fn(&[Step]) -> bool, mut told: impl FnMut(&str)) -> Vec<Step> {
     let mut piece = steps.len().div_ceil(2);
     while piece > 0 {
         let had = steps.len();

@@ -18,6 +18,7 @@ mod flapping;
 mod ledger;
 mod memory;
 mod model;
+mod pairs;
 mod pins;
 mod place;
 mod plan;

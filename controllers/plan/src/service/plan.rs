@@ -17,7 +17,7 @@ use super::ledger::Ledger;
 use super::memory::Memory;
 use super::status::HostTrouble;
 use super::world::{Service, World};
-use super::{deadline, endpoints, pins, remove, restarts, rollback, rollout, slots, status};
+use super::{deadline, endpoints, pairs, pins, remove, restarts, rollback, rollout, slots, status};
 
 /// Templates of a service that are kept beside those in use.
 const HISTORY: usize = 10;
@@ -60,10 +60,10 @@ pub fn plan_service(
         // What is made of a rejected template is planned anew, with the one that copies go back to.
         if !rollout::judge(&mut draft) {
             slots::fill(&mut draft);
-            slots::pairs(&mut draft);
+            pairs::decide(&mut draft);
             slots::dismiss(&mut draft, &surplus);
             rollout::exchange(&mut draft);
-            slots::evacuate(&mut draft);
+            pairs::evacuate(&mut draft);
             rollback::prove(&mut draft);
         }
     }
