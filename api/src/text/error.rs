@@ -110,13 +110,13 @@ fn window(line: &str, column: usize) -> (String, usize) {
     let from = if length <= WINDOW { 0 } else { column.saturating_sub(WINDOW / 2).min(length - WINDOW) };
     let shown: String =
         line.chars().skip(from).take(WINDOW).map(|c| if c == '\t' { ' ' } else { c }).collect();
-    (tame(&shown), column.saturating_sub(from))
+    (tame(&shown, WINDOW), column.saturating_sub(from))
 }
 
-/// A text without what a terminal would obey, and not longer than anybody reads.
-fn tame(text: &str) -> String {
-    let tamed: String = text.chars().take(LONGEST).map(|c| if c.is_control() { '?' } else { c }).collect();
-    if text.chars().nth(LONGEST).is_some() { tamed + "…" } else { tamed }
+/// A stranger's text for people: without what a terminal would obey, and of at most so many characters.
+pub fn tame(text: &str, longest: usize) -> String {
+    let tamed: String = text.chars().take(longest).map(|c| if c.is_control() { '?' } else { c }).collect();
+    if text.chars().nth(longest).is_some() { tamed + "…" } else { tamed }
 }
 
 /// Something that is accepted, and that its author should hear of.
@@ -238,7 +238,7 @@ impl Fault {
 
     /// The error for people, with its line of `text`, the whole file.
     pub fn into_error(self, origin: String, text: &str) -> DocumentError {
-        let path = tame(&self.path());
+        let path = tame(&self.path(), LONGEST);
         let Found { at, problem, near, more, .. } = *self.0;
         let mark = at.unwrap_or(Mark { line: 1, column: 1, offset: 0, len: 0 });
         let index = |n: u64| usize::try_from(n).unwrap_or(usize::MAX).saturating_sub(1);
@@ -254,7 +254,7 @@ impl Fault {
             line: mark.line.max(1),
             column: mark.column.max(1),
             path,
-            problem: tame(&problem),
+            problem: tame(&problem, LONGEST),
             suggestion: near,
             source_line: shown,
             caret: caret.unwrap_or(0) as u64,

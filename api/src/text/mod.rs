@@ -28,7 +28,7 @@ use crate::name::Namespace;
 use crate::network::NetworkSpec;
 use crate::service::ServiceSpec;
 
-pub use error::{DocumentError, Problem, Warning};
+pub use error::{DocumentError, Problem, Warning, tame};
 pub use interpolate::{InterpolationError, interpolate};
 pub use schema::{schema, schema_of_all};
 

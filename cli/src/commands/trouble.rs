@@ -10,11 +10,15 @@ use evenkeel_api::name::HostName;
 use evenkeel_api::record::{
     BrakeState, Condition, ConditionType, Distrust, Phase, Rollout, Status, Timestamp,
 };
+use evenkeel_api::text::tame;
 use evenkeel_runtime::store::{Kv, Store, StoreError, TxnBuilder};
 use serde::Serialize;
 
 use crate::failure::Failure;
 use crate::snapshot::{self, Hosts};
+
+/// Of a key that is none of ours, so much is shown: anybody may have put it, and a line is to fit a terminal.
+const KEY: usize = 60;
 
 /// Something that a person should know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -250,7 +254,7 @@ fn of_document(key: &str, revision: i64, objects: &Objects) -> Option<Trouble> {
         let kind = Kind::ALL.into_iter().find(|kind| key.starts_with(&prefix::documents(*kind)))?;
         let name = if kind.namespaced() { "NAMESPACE/NAME" } else { "NAME" };
         let why = format!("a {kind}'s key is {}{name}, of DNS labels", prefix::documents(kind));
-        return Some(now(format!("key {key}: nobody reads it"), why));
+        return Some(now(format!("key {}: nobody reads it", tame(key, KEY)), why));
     };
     let observed = objects.get(&object).map_or(0, |status| status.observed_revision);
     (observed < revision).then(|| {
@@ -291,6 +295,14 @@ mod tests {
                 "networks/a/b",
                 3,
                 "key networks/a/b: nobody reads it: a Network's key is networks/NAME, of DNS labels",
+            ),
+            (
+                &format!("hosts/\u{1b}[2J{}", "x".repeat(9000)),
+                3,
+                &format!(
+                    "key hosts/?[2J{}…: nobody reads it: a Host's key is hosts/NAME, of DNS labels",
+                    "x".repeat(50)
+                ),
             ),
         ] {
             let found = of_document(key, revision, &objects).unwrap();
