@@ -88,6 +88,12 @@ impl<T: DeserializeOwned> Cache<T> {
     }
 }
 
+/// Checks of one transaction: each takes two writes and an event.
+const AT_ONCE: usize = 16;
+
+/// What is to be done about a check.
+type Task = (CheckId, Change);
+
 /// One time of leading.
 struct Term {
     env: Arc<Env>,
@@ -149,6 +155,7 @@ impl Term {
         let changes = self.plan(&documents);
         let now = Instant::now();
         let mut later: Option<Instant> = None;
+        let mut tasks = Vec::new();
         for (check, change) in changes {
             if let Change::Tell(_) = change {
                 let due = self.told.get(&check).map(|told| *told + STATUS_EVERY).filter(|due| *due > now);
@@ -158,7 +165,10 @@ impl Term {
                 }
                 self.told.insert(check.clone(), now);
             }
-            self.execute(&check, change, documents.get(&check)).await?;
+            tasks.push((check, change));
+        }
+        for some in tasks.chunks(AT_ONCE) {
+            self.execute(some, &documents).await?;
         }
         Ok(later)
     }
@@ -217,31 +227,47 @@ impl Term {
         changes.collect()
     }
 
-    async fn execute(&self, check: &CheckId, change: Change, text: Option<&Text>) -> Result<(), WriteError> {
+    async fn execute(&self, tasks: &[Task], documents: &BTreeMap<CheckId, Text>) -> Result<(), WriteError> {
+        for (check, change) in tasks {
+            if let Change::Judge { status, .. } = change {
+                self.report(&ObjectRef::HealthCheck(check.clone()), status.condition(ConditionType::Valid));
+            }
+        }
+        if self.commit(tasks, documents).await? || tasks.len() == 1 {
+            return Ok(());
+        }
+        // One document changed meanwhile. The others do not wait for it to stay as it is.
+        for task in tasks {
+            self.commit(std::slice::from_ref(task), documents).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether it was done. If not, a document, or who leads, changed meanwhile; the mirror tells, and the next
+    /// pass plans from that.
+    async fn commit(&self, tasks: &[Task], documents: &BTreeMap<CheckId, Text>) -> Result<bool, WriteError> {
+        let txn = TxnBuilder::new().if_unchanged(&self.lead.key, self.lead.mod_revision);
+        let txn = tasks.iter().fold(txn, |txn, task| self.write(txn, task, documents));
+        let Outcome::Done { revision } = self.writer.commit(txn).await? else { return Ok(false) };
+        self.mirror.caught_up(revision).await;
+        Ok(true)
+    }
+
+    fn write(&self, txn: TxnBuilder, task: &Task, documents: &BTreeMap<CheckId, Text>) -> TxnBuilder {
+        let (check, change) = task;
         let object = ObjectRef::HealthCheck(check.clone());
-        let document = Key::Document(object.clone());
-        let txn = TxnBuilder::new()
-            .if_unchanged(&self.lead.key, self.lead.mod_revision)
-            .if_unchanged(&document, text.map_or(0, |text| text.mod_revision));
+        let stands = documents.get(check).map_or(0, |text| text.mod_revision);
+        let txn = txn.if_unchanged(&Key::Document(object.clone()), stands);
         let accepted = Key::Accepted(object.clone());
-        let status = Key::Status(object.clone());
-        let txn = match &change {
+        let status = Key::Status(object);
+        match change {
             Change::Remove => self.set::<()>(self.set::<()>(txn, accepted, None), status, None),
             Change::Tell(told) => self.set(txn, status, Some(told)),
             Change::Judge { accepted: None, status: told } => self.set(txn, status, Some(told)),
             Change::Judge { accepted: Some(new), status: told } => {
                 self.set(self.set(txn, accepted, Some(&**new)), status, Some(told))
             }
-        };
-        if let Change::Judge { status: told, .. } = &change {
-            self.report(&object, told.condition(ConditionType::Valid));
         }
-        // Lost: the document, or who leads, changed meanwhile; the mirror tells, and the next pass plans
-        // from that.
-        if let Outcome::Done { revision } = self.writer.commit(txn).await? {
-            self.mirror.caught_up(revision).await;
-        }
-        Ok(())
     }
 
     /// Put or remove one record, if it is as it was when we planned.

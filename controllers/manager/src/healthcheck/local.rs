@@ -31,6 +31,8 @@ use super::HealthcheckDeps;
 const AT_ONCE: usize = 64;
 /// How long a host without memory waits for the store before it starts afresh.
 const STORE_ANSWERS: Duration = Duration::from_secs(5);
+/// Checks that are accepted in a row are taken in together: all of them are read, and kept on disk, each time.
+const GATHER: Duration = Duration::from_millis(50);
 /// The loop wakes at least so often, whatever happens.
 const IDLE: Duration = Duration::from_secs(60);
 
@@ -66,6 +68,8 @@ pub(super) struct Local {
     copies: Option<LocalInstances>,
     /// Likewise.
     checks: Option<BTreeMap<CheckId, Check>>,
+    /// When those that changed are taken in.
+    gathered: Option<Duration>,
     asking: FuturesUnordered<Asking>,
     /// The board's version that is told and saved.
     kept: Option<u64>,
@@ -92,6 +96,7 @@ impl Local {
             board: Board::default(),
             copies: None,
             checks: None,
+            gathered: None,
             asking: FuturesUnordered::new(),
             kept: None,
         }
@@ -105,6 +110,11 @@ impl Local {
         self.observe_checks();
         self.update();
         loop {
+            if self.gathered.is_some_and(|at| at <= self.env.now()) {
+                self.gathered = None;
+                self.observe_checks();
+                self.update();
+            }
             self.ask();
             self.keep().await;
             let idle = self.next();
@@ -121,8 +131,7 @@ impl Local {
                 }
                 keys = changed.next() => {
                     if keys.iter().any(|key| key.starts_with(&prefix::accepted(Kind::HealthCheck))) {
-                        self.observe_checks();
-                        self.update();
+                        self.gathered.get_or_insert(self.env.now() + GATHER);
                     }
                 }
                 () = tokio::time::sleep(idle) => {}
@@ -199,10 +208,9 @@ impl Local {
 
     /// How long nothing is due.
     fn next(&self) -> Duration {
-        if self.asking.len() >= AT_ONCE {
-            return IDLE;
-        }
-        self.board.next().map_or(IDLE, |due| due.saturating_sub(self.env.now()).min(IDLE))
+        let due = self.board.next().filter(|_| self.asking.len() < AT_ONCE);
+        let due = due.into_iter().chain(self.gathered).min();
+        due.map_or(IDLE, |due| due.saturating_sub(self.env.now()).min(IDLE))
     }
 
     fn hear(&mut self, job: &Job, answer: Answer) {

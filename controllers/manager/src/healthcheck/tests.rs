@@ -66,8 +66,12 @@ impl World {
     }
 
     fn start(&self, may_lead: bool) -> JoinHandle<Result<(), Error>> {
+        self.start_on(self.store.client(5), may_lead)
+    }
+
+    fn start_on(&self, store: MemoryStore, may_lead: bool) -> JoinHandle<Result<(), Error>> {
         tokio::spawn(run(HealthcheckDeps {
-            store: Arc::new(self.store.client(5)),
+            store: Arc::new(store),
             env: Arc::new(Env::new(SystemClock, 5)),
             host: "h1".parse().unwrap(),
             state_dir: self.dir.path().into(),
@@ -284,5 +288,52 @@ async fn the_leader_accepts_documents_counts_copies_and_cleans_up() {
     world.store.commit(&TxnBuilder::new().delete(&document).build().unwrap()).await.unwrap();
     sleep(ms(1000)).await;
     assert_eq!((status(&world).await, world.told(1).await), (None, None));
+    end(controller).await;
+}
+
+const DOCUMENT: &str =
+    "apiVersion: evenkeel/v1\nkind: HealthCheck\nspec: {target: {service: web}, type: tcp, port: 80}\n";
+
+fn numbered(n: u8) -> ObjectRef {
+    ObjectRef::HealthCheck(format!("shop/c{n}").parse().unwrap())
+}
+
+/// How many of the numbered checks are accepted.
+fn accepted(world: &World) -> usize {
+    world.store.peek("accepted/healthchecks/shop/c").len()
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_documents_take_few_transactions() {
+    let world = World::new();
+    let controller = world.start(true);
+    sleep(Duration::from_secs(5)).await;
+    let put = |txn: TxnBuilder, n| txn.put(&Key::Document(numbered(n)), DOCUMENT);
+    let txn = (0..80).fold(TxnBuilder::new(), put).build().unwrap();
+    let before = world.store.commit(&txn).await.unwrap().header.revision;
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(accepted(&world), 80);
+    let took = world.store.revision() - before;
+    assert!(took <= 10, "{took} transactions");
+    end(controller).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_document_that_is_put_all_the_time_holds_up_no_other() {
+    let world = World::new();
+    let client = world.store.client(5);
+    client.delay(ms(20));
+    let controller = world.start_on(client, true);
+    sleep(Duration::from_secs(5)).await;
+    for n in 0..400 {
+        world.put(&Key::Document(numbered(0)), format!("{DOCUMENT}# {n}\n")).await;
+        if n == 100 {
+            let put = |txn: TxnBuilder, n| txn.put(&Key::Document(numbered(n)), DOCUMENT);
+            let txn = (1..8).fold(TxnBuilder::new(), put).build().unwrap();
+            world.store.commit(&txn).await.unwrap();
+        }
+        sleep(ms(5)).await;
+    }
+    assert_eq!(accepted(&world), 7);
     end(controller).await;
 }
