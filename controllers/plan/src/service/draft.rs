@@ -296,6 +296,11 @@ impl<'a> Draft<'a> {
         places.pick(&only, leave, &avoid)
     }
 
+    /// Whether a copy of the slot serves.
+    pub(crate) fn serves(&self, slot: &Slot) -> bool {
+        self.live(slot).iter().any(|id| self.copies.get(id).is_some_and(Held::available))
+    }
+
     /// Make a copy for `slot` on `host`. The caller made sure that it fits.
     pub(crate) fn create(
         &mut self,

@@ -104,6 +104,15 @@ pub(crate) fn evacuate(draft: &mut Draft<'_>) {
             Phase::Done => draft.target(),
             _ => rollback::in_place_of(draft, copy.template),
         };
+        let exclusive = exclusive::applies(draft, &slot, template);
+        if exclusive && copy.available() && !may_be_missed(draft) {
+            draft.notes.insert(format!(
+                "{id} cannot leave {} yet: it stops before another starts, and as many copies as may be missed are \
+                 missing already",
+                copy.host
+            ));
+            continue;
+        }
         let not_before = draft.memory.and_then(|memory| memory.not_before(&slot, template, draft.now));
         if let Some(at) = not_before {
             draft.plan.wake(at - draft.now);
@@ -113,7 +122,7 @@ pub(crate) fn evacuate(draft: &mut Draft<'_>) {
             Ok(host) => {
                 let drained = || format!("{} is drained", copy.host);
                 let cause = copy.spent.clone().unwrap_or_else(drained);
-                if exclusive::applies(draft, &slot, template) {
+                if exclusive {
                     draft.leave(id, &cause);
                 } else {
                     draft.create(&slot, host, template, cause);
@@ -125,4 +134,10 @@ pub(crate) fn evacuate(draft: &mut Draft<'_>) {
             }
         }
     }
+}
+
+/// Whether one more slot may be without a copy that serves: as many at once as a rollout would exchange.
+fn may_be_missed(draft: &Draft<'_>) -> bool {
+    let missing = draft.wanted.iter().filter(|slot| !draft.serves(slot)).count();
+    missing < draft.spec().parallelism().map_or(draft.wanted.len(), |n| n as usize)
 }

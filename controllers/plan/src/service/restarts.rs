@@ -179,9 +179,7 @@ fn may_be_missed(draft: &Draft<'_>, copy: &Held<'_>, sick: &BTreeSet<InstanceId>
     if !copy.available() {
         return true;
     }
-    let served =
-        |slot: &Slot| draft.live(slot).iter().any(|id| draft.copies.get(id).is_some_and(Held::available));
-    let missing = draft.wanted.iter().filter(|slot| !served(slot)).count();
+    let missing = draft.wanted.iter().filter(|slot| !draft.serves(slot)).count();
     missing < draft.spec().parallelism().map_or(most, |n| n as usize).min(most)
 }
 

@@ -7,7 +7,7 @@ use evenkeel_api::name::{InstanceId, Slot};
 use evenkeel_api::record::{Desired, Phase};
 use evenkeel_api::service::{FailureAction, UpdateOrder};
 
-use super::draft::{Draft, Held};
+use super::draft::Draft;
 use super::exclusive;
 use super::failover::Presence;
 use super::filter::Leave;
@@ -159,23 +159,20 @@ pub(crate) fn exchange(draft: &mut Draft<'_>) {
     }
     let parallelism = draft.spec().parallelism().map_or(wanted.len(), |n| n as usize);
     let mut under_way = standings.iter().filter(|standing| **standing == Standing::UnderWay).count();
-    let served = |draft: &Draft<'_>, slot: &Slot| {
-        draft.live(slot).iter().any(|id| draft.copies.get(id).is_some_and(Held::available))
-    };
     let mut missing = wanted
         .iter()
         .zip(&standings)
-        .filter(|(slot, standing)| **standing != Standing::WrittenOff && !served(draft, slot))
+        .filter(|(slot, standing)| **standing != Standing::WrittenOff && !draft.serves(slot))
         .count();
     let outdated = wanted.iter().zip(&standings).filter(|(_, standing)| **standing == Standing::Outdated);
     let mut outdated: Vec<Slot> = outdated.map(|(slot, _)| slot.clone()).collect();
     // What serves nobody goes first: that costs nothing.
-    outdated.sort_by_cached_key(|slot| (served(draft, slot), slot.number(), slot.clone()));
+    outdated.sort_by_cached_key(|slot| (draft.serves(slot), slot.number(), slot.clone()));
     for slot in outdated {
         if under_way >= parallelism {
             break;
         }
-        let serves = served(draft, &slot);
+        let serves = draft.serves(&slot);
         let may_stop = !serves || missing < parallelism;
         match exchange_slot(draft, &slot, may_stop) {
             Some(UpdateOrder::StopFirst) => {

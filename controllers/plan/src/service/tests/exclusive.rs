@@ -185,6 +185,24 @@ fn drain_rollout_failure_and_deletion_stop_first() {
 }
 
 #[test]
+fn drained_hosts_give_their_copies_away_one_after_the_other() {
+    let mut lab = Lab::new(5);
+    lab.put("shop/db", db("db:1", 3));
+    lab.seconds(2);
+    let before = lab.running("shop/db");
+    assert_eq!(before, ["1@h1", "2@h2", "3@h3"]);
+    for host in [1, 2, 3] {
+        lab.put_host(host, |spec| spec.availability = Some(Availability::Drain), &[]);
+    }
+    for _ in 0..600 {
+        lab.run(Duration::from_millis(100));
+        assert!(lab.running("shop/db").len() >= 2, "{:?}", lab.running("shop/db"));
+    }
+    let after = lab.running("shop/db");
+    assert!(after.len() == 3 && after.iter().all(|copy| !before.contains(copy)), "{after:?}");
+}
+
+#[test]
 fn a_copy_from_before_the_slot_was_exclusive_is_believed_only_of_its_host_or_a_person() {
     let mut lab = Lab::new(3);
     lab.put("shop/db", spec("db:1", 1));

@@ -163,3 +163,25 @@ fn a_copy_that_was_well_for_long_has_all_its_restarts_again() {
     live(&mut lab, 16, &["1"]);
     assert!(restarted(&lab)[0].ends_with(":2"), "{:?}", restarted(&lab));
 }
+
+#[test]
+fn an_exclusive_copy_stays_on_its_drained_host_while_another_one_is_sick() {
+    let mut lab = Lab::new(4);
+    let mut alone = spec("web:1", 3);
+    alone.template.exclusive = true;
+    lab.put("shop/web", alone);
+    lab.seconds(2);
+    let mut check = check();
+    check.spec.effects = None;
+    lab.model.world.services.get_mut(&id("shop/web")).unwrap().checks.insert("tcp".parse().unwrap(), check);
+    live(&mut lab, 30, &["1"]);
+    let before = lab.running("shop/web");
+    assert_eq!(before, ["1@h1", "2@h2", "3@h3"]);
+    lab.put_host(3, |spec| spec.availability = Some(Availability::Drain), &[]);
+    live(&mut lab, 60, &["1"]);
+    assert_eq!(lab.running("shop/web"), before);
+    let degraded = lab.condition("shop/web", ConditionType::Degraded);
+    assert!(degraded.contains("cannot leave h3 yet"), "{degraded}");
+    live(&mut lab, 60, &[]);
+    assert_eq!(lab.running("shop/web"), ["1@h1", "2@h2", "3@h4"]);
+}
