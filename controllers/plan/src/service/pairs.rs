@@ -1,14 +1,14 @@
 //! Slots with more than one copy, for a while: which of them goes, and who gets a second one because its host is
 //! emptied.
 
-use evenkeel_api::name::InstanceId;
+use evenkeel_api::name::{InstanceId, Slot};
 use evenkeel_api::record::Phase;
 
 use super::draft::{Draft, Held};
 use super::failover::Presence;
 use super::filter::Leave;
 use super::slots::stays_home;
-use super::{exclusive, rollback};
+use super::{exclusive, rollback, rollout};
 
 /// Slots with more than one copy: decide which one goes.
 pub(crate) fn decide(draft: &mut Draft<'_>) {
@@ -105,7 +105,7 @@ pub(crate) fn evacuate(draft: &mut Draft<'_>) {
             _ => rollback::in_place_of(draft, copy.template),
         };
         let exclusive = exclusive::applies(draft, &slot, template);
-        if exclusive && copy.available() && !may_be_missed(draft) {
+        if exclusive && copy.available() && !may_be_missed(draft, &slot) {
             draft.notes.insert(format!(
                 "{id} cannot leave {} yet: it stops before another starts, and as many copies as may be missed are \
                  missing already",
@@ -136,8 +136,26 @@ pub(crate) fn evacuate(draft: &mut Draft<'_>) {
     }
 }
 
-/// Whether one more slot may be without a copy that serves: as many at once as a rollout would exchange.
-fn may_be_missed(draft: &Draft<'_>) -> bool {
-    let missing = draft.wanted.iter().filter(|slot| !draft.serves(slot)).count();
+/// Whether this slot may be without a copy that serves, besides those that are: as many at once as a rollout would
+/// exchange. A copy that crashes again and again serves for a moment each time; it counts once it has been watched.
+fn may_be_missed(draft: &mut Draft<'_>, slot: &Slot) -> bool {
+    let watch = rollout::watch_time(draft);
+    let (mut missing, mut due) = (0, None);
+    for slot in draft.wanted.iter().filter(|other| *other != slot) {
+        let serving =
+            draft.live(slot).into_iter().filter(|id| draft.copies.get(id).is_some_and(Held::available));
+        let since =
+            |id: InstanceId| draft.memory.and_then(|memory| memory.ready_since(&id)).unwrap_or(draft.now);
+        match serving.map(|id| since(id) + watch).min() {
+            Some(at) if at <= draft.now => {}
+            at => {
+                missing += 1;
+                due = due.into_iter().chain(at).min();
+            }
+        }
+    }
+    if let Some(at) = due {
+        draft.plan.wake(at - draft.now);
+    }
     missing < draft.spec().parallelism().map_or(draft.wanted.len(), |n| n as usize)
 }

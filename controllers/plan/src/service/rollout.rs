@@ -40,7 +40,7 @@ pub(crate) fn begin(draft: &mut Draft<'_>) {
 }
 
 /// How long a new copy must be ready before the next one's turn.
-fn watch_time(draft: &Draft<'_>) -> Duration {
+pub(crate) fn watch_time(draft: &Draft<'_>) -> Duration {
     let delay = draft.spec().deploy.update_config.delay.unwrap_or_default();
     draft.spec().monitor().0.max(delay.0)
 }
