@@ -65,3 +65,19 @@ verb_down() {
     done
     remove_cgroups ""
 }
+
+# Labs that were brought up for a process which has ended: killed before it could take them down, or by a reboot.
+verb_sweep() {
+    local settings name owner state
+    for settings in "$LAB_ROOT"/*/settings; do
+        [ -e "$settings" ] || continue
+        name=$(basename "$(dirname "$settings")")
+        owner=$(sed -n 's/^FOR=//p' "$settings")
+        [[ $owner =~ ^[0-9]+$ ]] || continue
+        # A zombie has ended, too: nobody asked yet what became of it.
+        state=$(sed -n 's/^State:[[:space:]]*\(.\).*/\1/p' "/proc/$owner/status" 2>/dev/null || true)
+        [[ $state == Z || -z $state ]] || continue
+        warn "taking down lab $name: process $owner, for which it was up, has ended"
+        "$TOP/hack/lab" --name "$name" down
+    done
+}

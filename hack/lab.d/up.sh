@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # up: everything in the order in which it needs each other.
 
-HOSTS=3 ENGINE=native ETCD= MEMBERS=1 SEPARATE=false CONTROLLERS=true CGROUPS=native
+HOSTS=3 ENGINE=native ETCD= MEMBERS=1 SEPARATE=false CONTROLLERS=true CGROUPS=native FOR=
 
 read_options() {
     while [ $# -gt 0 ]; do
@@ -12,6 +12,7 @@ read_options() {
         --members) MEMBERS=${2:-} && shift ;;
         --separate) SEPARATE=true ;;
         --cgroups) CGROUPS=${2:-} && shift ;;
+        --for) FOR=${2:-} && shift ;;
         --no-controllers) CONTROLLERS=false ;;
         *) die "up: unknown option '$1' (see --help)" ;;
         esac
@@ -22,6 +23,7 @@ read_options() {
     [[ $ETCD =~ ^(native|trixie|forky|)$ ]] || die "up: --etcd is native, trixie or forky, not '$ETCD'"
     [[ $MEMBERS =~ ^[13]$ ]] || die "up: --members is 1 or 3, not '$MEMBERS'"
     [[ $CGROUPS =~ ^(native|v2)$ ]] || die "up: --cgroups is native or v2, not '$CGROUPS'"
+    [[ $FOR =~ ^[0-9]*$ ]] || die "up: --for takes the number of a process, not '$FOR'"
     [ "$MEMBERS" = 1 ] || [ "$HOSTS" -ge 3 ] || die "up: three members need three hosts"
 }
 
@@ -58,7 +60,7 @@ prepare() {
 save_settings() {
     mkdir -p "$LAB"
     local v
-    for v in HOSTS ENGINE ETCD MEMBERS SEPARATE CONTROLLERS CGROUPS; do
+    for v in HOSTS ENGINE ETCD MEMBERS SEPARATE CONTROLLERS CGROUPS FOR; do
         printf '%s=%q\n' "$v" "${!v}"
     done >"$LAB/settings.new"
     mv "$LAB/settings.new" "$LAB/settings"
