@@ -167,10 +167,14 @@ impl Term {
             }
             tasks.push((check, change));
         }
+        let mut too_large = Ok(later);
         for some in tasks.chunks(AT_ONCE) {
-            self.execute(some, &documents).await?;
+            match self.execute(some, &documents).await {
+                Err(error @ WriteError::Txn(_)) => too_large = Err(error),
+                other => other?,
+            }
         }
-        Ok(later)
+        too_large
     }
 
     fn documents(&self) -> BTreeMap<CheckId, Text> {
@@ -233,14 +237,20 @@ impl Term {
                 self.report(&ObjectRef::HealthCheck(check.clone()), status.condition(ConditionType::Valid));
             }
         }
-        if self.commit(tasks, documents).await? || tasks.len() == 1 {
-            return Ok(());
+        match self.commit(tasks, documents).await {
+            Ok(true) => return Ok(()),
+            Ok(false) | Err(WriteError::Txn(_)) if tasks.len() > 1 => {}
+            other => return other.map(drop),
         }
-        // One document changed meanwhile. The others do not wait for it to stay as it is.
+        // One document changed meanwhile, or one is too large, or all of them are together. No other waits for it.
+        let mut too_large = Ok(());
         for task in tasks {
-            self.commit(std::slice::from_ref(task), documents).await?;
+            match self.commit(std::slice::from_ref(task), documents).await {
+                Err(error @ WriteError::Txn(_)) => too_large = Err(error),
+                other => drop(other?),
+            }
         }
-        Ok(())
+        too_large
     }
 
     /// Whether it was done. If not, a document, or who leads, changed meanwhile; the mirror tells, and the next

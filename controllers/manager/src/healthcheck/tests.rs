@@ -337,3 +337,22 @@ async fn a_document_that_is_put_all_the_time_holds_up_no_other() {
     assert_eq!(accepted(&world), 7);
     end(controller).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn documents_that_are_too_large_together_are_accepted_one_by_one() {
+    let world = World::new();
+    let client = world.store.client(5);
+    client.delay(ms(20));
+    let controller = world.start_on(client, true);
+    sleep(Duration::from_secs(5)).await;
+    let large = format!(
+        "apiVersion: evenkeel/v1\nkind: HealthCheck\nspec: {{target: {{service: web}}, type: http, port: 80, path: /{}}}\n",
+        "x".repeat(200_000)
+    );
+    for n in 0..10 {
+        world.put(&Key::Document(numbered(n)), large.clone()).await;
+    }
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(accepted(&world), 10);
+    end(controller).await;
+}
