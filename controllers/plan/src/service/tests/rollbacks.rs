@@ -351,3 +351,30 @@ fn what_takes_the_place_of_a_copy_is_not_of_a_rejected_template() {
         assert_eq!(lab.templates("shop/web"), vec![good; 4]);
     }
 }
+
+/// Case 21 of docs/faults.md.
+#[test]
+fn a_crashing_image_rolled_to_a_thousand_services_costs_each_a_few_transactions() {
+    const MANY: i64 = 1000;
+    let mut lab = Lab::new(10);
+    let services: Vec<String> = (0..MANY).map(|n| format!("shop/s{n}")).collect();
+    let one = |image: &str| {
+        let mut one = wanted(image, UpdateOrder::StartFirst);
+        one.deploy.replicas = Some(1);
+        one
+    };
+    let good: Vec<i64> = services.iter().map(|service| lab.put(service, one("web:1"))).collect();
+    lab.seconds(10);
+    lab.bad.insert("web:2".into(), "exec format error".into());
+    for service in &services {
+        lab.put(service, one("web:2"));
+    }
+    let before = lab.model.revision;
+    lab.seconds(60);
+    let took = lab.model.revision - before;
+    for (service, good) in services.iter().zip(good) {
+        assert_eq!((lab.templates(service), lab.phase(service)), (vec![good], Phase::Done), "{service}");
+    }
+    assert!(took <= 8 * MANY, "{took} transactions");
+    assert!(lab.settle().is_empty());
+}
