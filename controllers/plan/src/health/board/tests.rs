@@ -202,3 +202,14 @@ fn a_question_that_was_not_asked_says_nothing() {
     }
     assert_eq!(world.state(), Some((Verdict::Healthy, 5, "open")));
 }
+
+#[test]
+fn a_question_is_taken_once_it_is_due_and_however_late() {
+    for late in [0, 7] {
+        let mut world = World::new();
+        world.answer(true);
+        let due = world.board.next().unwrap();
+        assert!(world.board.take(due - Duration::from_millis(1)).is_none());
+        assert!(world.board.take(due + Duration::from_secs(late)).is_some());
+    }
+}
