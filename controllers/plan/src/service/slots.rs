@@ -1,5 +1,5 @@
 //! Which slots there are, and that each has its copy: failed ones replaced, lost ones replaced, surplus ones
-//! sent away, drained hosts emptied.
+//! sent away.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

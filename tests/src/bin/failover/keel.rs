@@ -77,8 +77,8 @@ fn etcd_leads(lab: &Lab, fits: &dyn Fn(&str) -> bool) {
     });
 }
 
-/// A host that was lost three times within ten minutes gets no new copies for a while, as long as one leads who
-/// saw that: so a process leads in each round that did not.
+/// A host that was lost three times within ten minutes gets new copies only where nothing else fits, as long as one
+/// leads who saw that: so a process leads in each round that did not.
 fn leads_anew(lab: &Lab) {
     let leader = || -> Result<Leader, String> {
         lab.try_store()?.record("leaders/service").ok_or_else(|| "nobody leads".to_owned())
