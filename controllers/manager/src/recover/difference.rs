@@ -54,6 +54,14 @@ pub enum Of {
     Host(HostName, Recall),
 }
 
+impl Of {
+    fn recall(&self) -> &Recall {
+        match self {
+            Self::Archive(recall) | Self::Host(_, recall) => recall,
+        }
+    }
+}
+
 /// How a document in the store differs from what is remembered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -120,20 +128,18 @@ impl Memory {
     /// # Errors
     /// They are of different clusters.
     pub fn of(all: Vec<Of>, now: &Store) -> Result<Self, String> {
-        let recall = |of: &Of| match of {
-            Of::Archive(recall) | Of::Host(_, recall) => recall.clone(),
-        };
         // One that never ran anything belongs to no cluster yet.
-        let uids = all.iter().map(|of| recall(of).uid).filter(|uid| !uid.is_empty());
-        let uids: BTreeSet<String> = uids.collect();
+        let uids = all.iter().map(|of| of.recall().uid.as_str()).filter(|uid| !uid.is_empty());
+        let uids: BTreeSet<&str> = uids.collect();
         if uids.len() > 1 {
-            let uids: Vec<String> = uids.into_iter().collect();
+            let uids: Vec<&str> = uids.into_iter().collect();
             return Err(format!("hosts of several clusters are here: {}", uids.join(", ")));
         }
-        let mut memory = Self { uid: uids.into_iter().next().unwrap_or_default(), ..Self::default() };
-        for of in &all {
-            memory.epoch = memory.epoch.max(recall(of).epoch);
-            memory.revision = memory.revision.max(recall(of).revision);
+        let uid = uids.into_iter().next().unwrap_or_default().to_owned();
+        let mut memory = Self { uid, ..Self::default() };
+        for recall in all.iter().map(Of::recall) {
+            memory.epoch = memory.epoch.max(recall.epoch);
+            memory.revision = memory.revision.max(recall.revision);
         }
         let archives = all.iter().filter_map(|of| match of {
             Of::Archive(archive) => Some(archive),

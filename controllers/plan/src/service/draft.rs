@@ -289,8 +289,8 @@ impl<'a> Draft<'a> {
         };
         let mut avoid = self.memory.map(|memory| memory.avoids(slot, template)).unwrap_or_default();
         avoid.extend(super::restarts::left(self, slot));
-        let flapping = self.all.flapping(self.now).into_keys().collect();
         let places = self.places.entry(template).or_insert_with(|| {
+            let flapping = self.all.flapping(self.now).into_keys().collect();
             Places::new(self.world, self.ledger, self.id, spec, content, self.memory).rather_not(flapping)
         });
         places.pick(&only, leave, &avoid)

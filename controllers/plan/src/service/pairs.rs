@@ -139,23 +139,11 @@ pub(crate) fn evacuate(draft: &mut Draft<'_>) {
 /// Whether this slot may be without a copy that serves, besides those that are: as many at once as a rollout would
 /// exchange. A copy that crashes again and again serves for a moment each time; it counts once it has been watched.
 fn may_be_missed(draft: &mut Draft<'_>, slot: &Slot) -> bool {
-    let watch = rollout::watch_time(draft);
-    let (mut missing, mut due) = (0, None);
-    for slot in draft.wanted.iter().filter(|other| *other != slot) {
-        let serving =
-            draft.live(slot).into_iter().filter(|id| draft.copies.get(id).is_some_and(Held::available));
-        let since =
-            |id: InstanceId| draft.memory.and_then(|memory| memory.ready_since(&id)).unwrap_or(draft.now);
-        match serving.map(|id| since(id) + watch).min() {
-            Some(at) if at <= draft.now => {}
-            at => {
-                missing += 1;
-                due = due.into_iter().chain(at).min();
-            }
-        }
-    }
-    if let Some(at) = due {
-        draft.plan.wake(at - draft.now);
+    let others: Vec<Slot> = draft.wanted.iter().filter(|other| *other != slot).cloned().collect();
+    let mut missing = 0;
+    for other in others {
+        let watched = draft.live(&other).iter().any(|id| rollout::is_good(draft, id));
+        missing += usize::from(!watched);
     }
     missing < draft.spec().parallelism().map_or(draft.wanted.len(), |n| n as usize)
 }
