@@ -66,23 +66,16 @@ fn idle_runs(lab: &Lab) -> BTreeSet<(String, String)> {
     lab.copies("shop/idle").into_iter().map(|(_, copy)| (copy.id.clone(), copy.started())).collect()
 }
 
-/// An image crawls: the registry's cable carries a few kilobytes a second.
+/// An image crawls: the registry gives a few kilobytes a second.
 #[test]
 fn case_20_an_image_that_crawls() {
     rare_fault(20, |lab| {
-        if lab.setting("MEMBERS") != "3" {
-            return Outcome::Skipped("etcd shares the registry's cable: it needs three members".to_owned());
-        }
         let from = lab.hosts();
         let shop = Shop::laid_out(lab, &super::shop::Layout { web: UPDATE, idle: "", from });
         for host in lab.hosts() {
             lab.docker(&host, &["rmi", &format!("{}/redis:7", documents::REGISTRY)]);
         }
-        let slow = [
-            "tc", "qdisc", "add", "dev", "eth0", "root", "tbf", "rate", "64kbit", "burst", "8kb", "latency",
-            "1s",
-        ];
-        lab.exec("infra", &slow).ok();
+        lab.registry_crawls();
         let before = lab.runs(&lab.hosts());
         let redis = documents::client("redis:7", "lan", "replicas: 3");
         lab.put("services/shop/slow", &redis);
@@ -96,7 +89,7 @@ fn case_20_an_image_that_crawls() {
         // Others are made meanwhile.
         lab.put("services/shop/fresh", &documents::idle("replicas: 3"));
         lab.settled("shop/fresh", 3, 30);
-        lab.exec("infra", &["tc", "qdisc", "del", "dev", "eth0", "root"]).ok();
+        lab.registry_hurries();
         lab.settled("shop/slow", 3, 120);
         let unharmed = shop.close_unharmed();
         converged(lab, 30);

@@ -58,6 +58,7 @@ impl Lab {
             self.exec(&host, &["pkill", "-CONT", "-f", "controller --worker"]);
             self.call(&["disk", &host, "free"]);
         }
+        self.registry_hurries();
         if self.try_store().is_ok_and(|store| store.values.contains_key("halt")) {
             self.call(&["keel", "recover", "--accept-etcd"]);
         }
@@ -65,4 +66,23 @@ impl Lab {
             self.run(&["etcd", "drain"]);
         }
     }
+
+    /// From now on the registry gives 8 kB a second. Its answers alone are slowed: etcd may be on the same machine.
+    pub fn registry_crawls(&self) {
+        let rule = "tcp sport 5000 limit rate over 8 kbytes/second burst 8 kbytes drop";
+        let chain = "{ type filter hook output priority 0; }";
+        let table = format!(
+            "add table inet {CRAWL}; add chain inet {CRAWL} out {chain}; add rule inet {CRAWL} out {rule}"
+        );
+        let done = self.exec("infra", &["nft", &table]);
+        assert!(done.succeeded(), "the registry cannot be slowed: {}", done.err);
+    }
+
+    /// It gives what it has again.
+    pub fn registry_hurries(&self) {
+        self.exec("infra", &["nft", "delete", "table", "inet", CRAWL]);
+    }
 }
+
+/// The table of packet filters that slows the registry.
+const CRAWL: &str = "crawl";

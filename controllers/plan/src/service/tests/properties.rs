@@ -108,7 +108,8 @@ struct Watch {
 
 impl Watch {
     fn pass(&mut self, lab: &mut Lab) -> Result<Option<Duration>, TestCaseError> {
-        let before = serving(&lab.model);
+        let listed = listed(&lab.model);
+        let before = serving(&lab.model, &listed);
         let mut twin = lab.model.clone();
         let plans = lab.model.pass().map_err(|error| TestCaseError::fail(error.to_string()))?;
         prop_assert_eq!(&plans, &twin.pass().unwrap(), "the same world gives the same plan");
@@ -127,7 +128,7 @@ impl Watch {
                 }
             }
         }
-        self.kept_up(&lab.model, &before)?;
+        self.kept_up(&lab.model, &listed, &before)?;
         room(&lab.model)?;
         let quiet = plans.iter().all(Plan::is_empty);
         let wake = plans.iter().filter_map(|plan| plan.wake_after).min();
@@ -135,8 +136,13 @@ impl Watch {
     }
 
     /// Never below replicas less parallelism by our own doing, and never three copies in a slot.
-    fn kept_up(&self, model: &Model, before: &BTreeMap<String, usize>) -> Result<(), TestCaseError> {
-        let after = serving(model);
+    fn kept_up(
+        &self,
+        model: &Model,
+        listed: &BTreeSet<InstanceId>,
+        before: &BTreeMap<String, usize>,
+    ) -> Result<(), TestCaseError> {
+        let after = serving(model, listed);
         for (id, service) in &model.world.services {
             let Some(accepted) = service.accepted.as_ref().filter(|accepted| !accepted.value.deleting) else {
                 continue;
@@ -170,26 +176,33 @@ impl Watch {
     }
 }
 
-/// Whether names may lead to a copy.
-fn serves(service: &Service, copy: &Copy) -> bool {
+/// Whether names may lead to a copy. `listed`: they did so far, which a check that is new does not change before it
+/// fails.
+fn serves(service: &Service, copy: &Copy, listed: bool) -> bool {
     let (Some(record), Some(observed)) = (&copy.record, &copy.observed) else { return false };
-    let passes = |name| ready::says(copy, name).is_some_and(|state| state.verdict == Verdict::Healthy);
+    let passes = |name| ready::says(copy, name).map_or(listed, |state| state.verdict == Verdict::Healthy);
     let mut counting = service.checks.iter().filter(|(_, check)| check.spec.affects_dns());
     ready::runs(observed)
         && !restarts::is_pending(&record.value, observed)
         && counting.all(|(name, _)| passes(name))
 }
 
-/// Slots that are served, by service.
-fn serving(model: &Model) -> BTreeMap<String, usize> {
+/// Copies that names lead to.
+fn listed(model: &Model) -> BTreeSet<InstanceId> {
+    let ready = model.world.services.values().flat_map(ready::listed);
+    ready.filter(|(_, ready)| *ready).map(|(id, _)| id.clone()).collect()
+}
+
+/// Slots that are served, by service. `listed`: the copies that names led to so far.
+fn serving(model: &Model, listed: &BTreeSet<InstanceId>) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     for (id, service) in &model.world.services {
         let served: BTreeSet<&Slot> = service
             .copies
-            .values()
-            .filter(|copy| model.world.hosts.get(&copy.host).is_some_and(|host| host.alive.is_some()))
-            .filter(|copy| serves(service, copy))
-            .filter_map(|copy| copy.record.as_ref())
+            .iter()
+            .filter(|(_, copy)| model.world.hosts.get(&copy.host).is_some_and(|host| host.alive.is_some()))
+            .filter(|(id, copy)| serves(service, copy, listed.contains(*id)))
+            .filter_map(|(_, copy)| copy.record.as_ref())
             .filter(|record| record.value.desired == Desired::Run)
             .map(|record| &record.value.slot)
             .collect();
