@@ -1,5 +1,6 @@
 //! How a store in memory is hurt: faults of one client, and of the store itself.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::MemoryStore;
@@ -23,7 +24,7 @@ pub struct Snapshot(Db);
 pub(super) struct Faults {
     cut_off: bool,
     fail_next: u32,
-    unknown_next: Option<UnknownOutcome>,
+    unknown_next: VecDeque<UnknownOutcome>,
     delay: Duration,
 }
 
@@ -36,7 +37,7 @@ impl Faults {
     }
 
     pub fn on_commit(&mut self) -> Option<UnknownOutcome> {
-        self.unknown_next.take()
+        self.unknown_next.pop_front()
     }
 
     pub fn cut_off(&self) -> bool {
@@ -62,9 +63,9 @@ impl MemoryStore {
         self.wake();
     }
 
-    /// The answer of the next commit is lost.
+    /// The answer of the next commit is lost; called again, that of the one after it.
     pub fn lose_next_answer(&self, outcome: UnknownOutcome) {
-        self.client.faults().unknown_next = Some(outcome);
+        self.client.faults().unknown_next.push_back(outcome);
     }
 
     /// Every call takes that long; from 2 s on, none is answered and watches fall silent.

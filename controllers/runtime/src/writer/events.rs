@@ -51,6 +51,11 @@ impl Entry {
             && e.message == event.message
     }
 
+    /// Whether a repeat counts it up.
+    fn folds(&self, now: Duration) -> bool {
+        now < self.last + FOLD
+    }
+
     /// When it may ride along, at the earliest.
     fn rides_from(&self) -> Duration {
         self.put.map_or(self.added, |(_, at)| at + REWRITE)
@@ -60,8 +65,8 @@ impl Entry {
 impl Events {
     /// It happened, again or for the first time; `event.count` is 1.
     pub fn add(&mut self, event: Event, now: Duration) {
-        self.entries.retain(|entry| entry.dirty() || entry.flying.is_some() || now < entry.last + FOLD);
-        let same = |entry: &&mut Entry| entry.is_same(&event) && now < entry.last + FOLD;
+        self.entries.retain(|entry| entry.dirty() || entry.flying.is_some() || entry.folds(now));
+        let same = |entry: &&mut Entry| entry.is_same(&event) && entry.folds(now);
         if let Some(entry) = self.entries.iter_mut().find(same) {
             entry.event.count = entry.event.count.saturating_add(1);
             entry.event.time = event.time;
@@ -200,6 +205,33 @@ mod tests {
     }
 
     #[test]
+    fn what_waits_outlives_the_minute_and_a_repeat_after_it_is_told_anew() {
+        let mut events = Events::default();
+        events.add(event("A"), secs(0));
+        events.add(event("A"), secs(60));
+        events.add(event("B"), secs(121));
+        let taken = summary(events.take(9, 0, secs(121)));
+        assert_eq!(taken, (vec![(0, "A".into(), 1), (1, "A".into(), 1), (2, "B".into(), 1)], 3));
+        events.settle(true, secs(121));
+        events.add(event("B"), secs(181));
+        assert_eq!(summary(events.take(9, 3, secs(181))), (vec![(3, "B".into(), 1)], 4));
+    }
+
+    #[test]
+    fn what_is_told_makes_no_room_for_what_waits() {
+        let mut events = Events::default();
+        for n in 0..MAX_PENDING {
+            events.add(event(&format!("R{n}")), secs(0));
+        }
+        let (_, next) = events.take(100, 0, secs(0));
+        events.settle(true, secs(0));
+        events.add(event("New"), secs(1));
+        events.add(event("R0"), secs(1));
+        let taken = summary(events.take(9, next, secs(6)));
+        assert_eq!(taken, (vec![(0, "R0".into(), 2), (20, "New".into(), 1)], 21), "R0 counts up in place");
+    }
+
+    #[test]
     fn few_wait_and_no_more_are_taken_than_there_is_room_for() {
         let mut events = Events::default();
         for n in 0..30 {
@@ -219,5 +251,23 @@ mod tests {
         events.settle(true, secs(0));
         events.add(event("A"), secs(10));
         assert_eq!(summary(events.take(9, 300, secs(10))), (vec![(300, "A".into(), 2)], 301));
+        events.settle(true, secs(10));
+        for (next, number) in [(555, 300), (556, 556)] {
+            events.add(event("A"), secs(20));
+            assert_eq!(events.take(9, next, secs(20)).0[0].0, number, "the ring is at {next}");
+            events.settle(false, secs(20));
+        }
+    }
+
+    #[test]
+    fn a_ring_that_begins_anew_gives_no_number_twice() {
+        let mut events = Events::default();
+        events.add(event("A"), secs(0));
+        events.take(9, 7, secs(0));
+        events.settle(true, secs(0));
+        events.add(event("A"), secs(10));
+        events.add(event("B"), secs(10));
+        let taken = summary(events.take(9, 7, secs(10)));
+        assert_eq!(taken, (vec![(7, "A".into(), 2), (8, "B".into(), 1)], 9));
     }
 }

@@ -222,11 +222,7 @@ impl Inner {
             let fence = pending.fence;
             let txn = self.with_guard(TxnBuilder::new(), link, fence, link.event);
             let error = match self.store.commit(&txn.build().map_err(WriteError::Txn)?).await {
-                Ok(committed) if committed.succeeded => {
-                    link.move_to(committed.header.revision, fence, link.event);
-                    self.not_done(link);
-                    return Ok(Outcome::Lost);
-                }
+                // Whether it was moved on by the fence or by what it was to fence off, it tells itself.
                 Ok(committed) => {
                     let [.., halt, _, guard] = committed.reads.as_slice() else { return Ok(Outcome::Lost) };
                     return self.lost(link, halt.as_ref(), guard.as_ref());

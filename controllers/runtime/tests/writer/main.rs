@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
+mod edges;
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
