@@ -17,6 +17,7 @@ mod cases;
 mod deletions;
 mod exclusive;
 mod losses;
+mod measuring;
 mod properties;
 mod restarting;
 mod rollbacks;
