@@ -21,6 +21,7 @@ mod measuring;
 mod properties;
 mod restarting;
 mod rollbacks;
+mod telling;
 mod words;
 
 /// A cluster in memory with hosts that do as they are told.
