@@ -207,12 +207,8 @@ fn names_are_told_of_ports_that_have_names_and_of_further_names() {
     assert!(endpoints(&lab, "shop/plain").aliases.is_empty());
 }
 
-#[test]
-fn copies_that_leave_are_out_of_the_names_in_the_batch_that_sends_them_away() {
-    let mut lab = Lab::new(10);
-    lab.put("shop/web", spec("web:1", 100));
-    lab.seconds(10);
-    // Each in a shard of its own: more shards than a batch has room for.
+/// Each copy in a shard of its own: with many of them, more shards than a batch has room for.
+pub(super) fn one_a_shard(lab: &mut Lab) {
     let service = lab.model.world.services.get_mut(&id("shop/web")).unwrap();
     let shards = std::mem::take(&mut service.endpoints);
     let head = shards[&0].clone();
@@ -223,6 +219,14 @@ fn copies_that_leave_are_out_of_the_names_in_the_batch_that_sends_them_away() {
     });
     service.endpoints = alone.collect();
     assert!(lab.settle().is_empty(), "they stay where they are");
+}
+
+#[test]
+fn copies_that_leave_are_out_of_the_names_in_the_batch_that_sends_them_away() {
+    let mut lab = Lab::new(10);
+    lab.put("shop/web", spec("web:1", 100));
+    lab.seconds(10);
+    one_a_shard(&mut lab);
     // All shards change.
     let mut wanted = spec("web:1", 50);
     wanted.endpoints_policy = Some(EndpointsPolicy::Empty);
