@@ -87,7 +87,6 @@ pub enum Origin<'a> {
 
 /// How far a walk down a domain got.
 enum Walk<'a> {
-    NoName,
     /// A name that only has names below it.
     Between,
     Host(&'a Ipv4Addr),
@@ -109,8 +108,8 @@ impl Zone {
             }
             match self.walk(domain, rest) {
                 // Perhaps a shorter domain has it: `web.shop.internal` is no name of `shop.internal`.
-                Walk::NoName => first = first.or(Some(domain)),
-                found => return self.answer(domain, rest.is_empty(), found, wanted, asker),
+                None => first = first.or(Some(domain)),
+                Some(found) => return self.answer(domain, rest.is_empty(), found, wanted, asker),
             }
         }
         match first {
@@ -119,13 +118,14 @@ impl Zone {
         }
     }
 
-    fn walk<'a>(&'a self, domain: &'a Domain, rest: &[&'a str]) -> Walk<'a> {
+    /// `None`: there is no such name.
+    fn walk<'a>(&'a self, domain: &'a Domain, rest: &[&'a str]) -> Option<Walk<'a>> {
         let name = |service: &str, namespace: &str| {
             let name = self.names.get(namespace)?.get(service)?;
             let here = name.domains.as_ref().is_none_or(|domains| domains.contains(&domain.name));
             here.then_some(name)
         };
-        let found = match rest {
+        match rest {
             [] | ["node"] => Some(Walk::Between),
             [namespace] => self.names.contains_key(*namespace).then_some(Walk::Between),
             [host, "node"] => self.hosts.get(*host).map(Walk::Host),
@@ -147,8 +147,7 @@ impl Zone {
                 })
             }
             _ => None,
-        };
-        found.unwrap_or(Walk::NoName)
+        }
     }
 
     fn answer<'a>(
@@ -161,7 +160,6 @@ impl Zone {
     ) -> Found<'a> {
         let zone = Origin::Domain(&domain.name);
         match (found, wanted) {
-            (Walk::NoName, _) => Found::NoName { zone },
             (Walk::Between, Wanted::Soa | Wanted::Any) if apex => Found::Soa { zone },
             (Walk::Host(address), Wanted::A | Wanted::Any) => {
                 Found::Addresses { ttl: domain.ttl, addresses: std::slice::from_ref(address) }
@@ -233,7 +231,7 @@ impl Zone {
         match wanted {
             // Below an address, below what is no octet, or an address that nobody has.
             _ if labels.len() > usize::from(given) || given == 4 && named.is_none() => Found::NoName { zone },
-            Wanted::Soa | Wanted::Any if apex && given < 4 => Found::Soa { zone },
+            Wanted::Soa | Wanted::Any if apex => Found::Soa { zone },
             _ => Found::NoData { zone },
         }
     }

@@ -1,16 +1,13 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use evenkeel_api::local::{LocalHealth, LocalInstance, LocalInstances};
-use evenkeel_api::record::{
-    CheckState, Desired, Endpoint, EndpointPort, Endpoints, Health, InstanceState, Observed, Timestamp,
-    Verdict,
-};
-use evenkeel_api::service::EndpointsPolicy;
+use evenkeel_api::record::{Endpoint, EndpointPort, Endpoints};
+use evenkeel_api::service::Protocol;
 
 use super::*;
+
+mod choosing;
 
 /// Two networks in one domain, three hosts, nothing that serves yet.
 fn world() -> World {
@@ -139,6 +136,8 @@ fn names_of_all_kinds() {
         ("shap.internal", Wanted::A, LAN, "none"),
         ("internal", Wanted::A, LAN, "empty"),
         ("internal", Wanted::Soa, LAN, "soa internal"),
+        ("shop.internal", Wanted::Soa, LAN, "empty"),
+        ("shop.internal", Wanted::Any, LAN, "empty"),
         ("node.internal", Wanted::A, LAN, "empty"),
         ("h3.node.internal", Wanted::A, LAN, "10.0.0.13"),
         ("h9.node.internal", Wanted::A, LAN, "none"),
@@ -161,6 +160,8 @@ fn names_of_all_kinds() {
         ("99.1.88.10.in-addr.arpa", Wanted::Ptr, LAN, "none"),
         ("1.88.10.in-addr.arpa", Wanted::Ptr, LAN, "empty"),
         ("88.10.in-addr.arpa", Wanted::Soa, LAN, "soa reverse 2"),
+        ("1.88.10.in-addr.arpa", Wanted::Soa, LAN, "empty"),
+        ("1.88.10.in-addr.arpa", Wanted::Any, LAN, "empty"),
         ("10.in-addr.arpa", Wanted::Soa, LAN, "foreign"),
         ("x.1.88.10.in-addr.arpa", Wanted::Ptr, LAN, "none"),
         ("9.10.1.88.10.in-addr.arpa", Wanted::Ptr, LAN, "none"),
@@ -171,6 +172,45 @@ fn names_of_all_kinds() {
         assert_eq!(ask(&zone, name, wanted, asker), answer, "{name} {wanted:?} for {asker}");
     }
     assert_eq!(zone.revision(), 7);
+}
+
+#[test]
+fn each_port_is_found_by_its_own_name_and_protocol() {
+    let mut world = world();
+    serve(&mut world, "shop/web", &["lan"], &["h1 1 lan=10.88.1.10"]);
+    let port = |name: &str, port, protocol| EndpointPort { name: name.parse().unwrap(), port, protocol };
+    body(&mut world, "shop/web").endpoints[0].ports = vec![
+        port("admin", 9000, Protocol::Tcp),
+        port("dns", 53, Protocol::Tcp),
+        port("dns", 5353, Protocol::Udp),
+    ];
+    let zone = zone(&world, &here(), &gone(&[]));
+    for (name, answer) in [
+        ("_admin._tcp", "1.web.shop.internal:9000@10.88.1.10"),
+        ("_dns._tcp", "1.web.shop.internal:53@10.88.1.10"),
+        ("_dns._udp", "1.web.shop.internal:5353@10.88.1.10"),
+        ("_admin._udp", "none"),
+    ] {
+        assert_eq!(ask(&zone, &format!("{name}.web.shop.internal"), Wanted::Srv, LAN), answer, "{name}");
+    }
+}
+
+#[test]
+fn a_pool_that_is_smaller_than_an_octet_has_a_zone_for_each_address() {
+    let mut world = world();
+    let small = r#"{"ipam":{"config":[{"subnet":"10.91.0.0/28"}]}}"#;
+    world.networks.insert("small".parse().unwrap(), serde_json::from_str(small).unwrap());
+    serve(&mut world, "shop/web", &["small"], &["h1 1 small=10.91.0.5"]);
+    let zone = zone(&world, &here(), &gone(&[]));
+    for (name, wanted, answer) in [
+        ("5.0.91.10.in-addr.arpa", Wanted::Ptr, "1.web.shop.internal"),
+        ("5.0.91.10.in-addr.arpa", Wanted::Any, "1.web.shop.internal"),
+        ("5.0.91.10.in-addr.arpa", Wanted::Soa, "soa reverse 4"),
+        ("6.0.91.10.in-addr.arpa", Wanted::Soa, "none"),
+        ("0.91.10.in-addr.arpa", Wanted::Soa, "foreign"),
+    ] {
+        assert_eq!(ask(&zone, name, wanted, LAN), answer, "{name} {wanted:?}");
+    }
 }
 
 #[test]
@@ -185,121 +225,17 @@ fn a_ttl_is_that_of_the_network() {
 }
 
 #[test]
-fn a_container_on_two_networks_gets_what_it_can_reach() {
+fn a_container_on_several_networks_gets_what_it_can_reach() {
     let mut world = world();
     let other = r#"{"ipam":{"config":[{"subnet":"10.90.0.0/16"}]}}"#;
     world.networks.insert("far".parse().unwrap(), serde_json::from_str(other).unwrap());
-    serve(&mut world, "shop/web", &["lan", "db"], &["h1 1 lan=10.88.1.10 db=10.89.1.10"]);
+    let three = "h1 2 lan=10.88.1.12 db=10.89.1.12 mid=10.92.1.12";
+    serve(&mut world, "shop/web", &["lan", "db"], &["h1 1 lan=10.88.1.10 db=10.89.1.10", three]);
     serve(&mut world, "shop/pg", &["far", "db"], &["h2 1 far=10.90.2.20 db=10.89.2.20"]);
     let zone = zone(&world, &here(), &gone(&[]));
     assert_eq!(ask(&zone, "pg.shop.internal", Wanted::A, "10.88.1.10"), "10.89.2.20");
+    assert_eq!(ask(&zone, "pg.shop.internal", Wanted::A, "10.88.1.12"), "10.89.2.20");
     assert_eq!(ask(&zone, "pg.shop.internal", Wanted::A, "10.88.1.11"), "10.90.2.20");
-}
-
-#[test]
-fn sick_copies_are_a_last_resort_or_nothing() {
-    let mut world = world();
-    serve(&mut world, "shop/web", &["lan"], &["h1 1 lan=10.88.1.10", "h2 2 lan=10.88.2.10 sick"]);
-    assert_eq!(a(&world, &here(), &gone(&[]), "web.shop.internal"), "10.88.1.10");
-    serve(&mut world, "shop/web", &["lan"], &["h1 1 lan=10.88.1.10 sick", "h2 2 lan=10.88.2.10 sick"]);
-    assert_eq!(a(&world, &here(), &gone(&[]), "web.shop.internal"), "10.88.1.10 10.88.2.10");
-    body(&mut world, "shop/web").policy = EndpointsPolicy::Empty;
-    assert_eq!(a(&world, &here(), &gone(&[]), "web.shop.internal"), "empty");
-    assert_eq!(a(&world, &here(), &gone(&[]), "1.web.shop.internal"), "empty");
-}
-
-#[test]
-fn hosts_that_are_gone_are_left_out_but_never_all() {
-    let mut world = world();
-    let copies = ["h1 1 lan=10.88.1.10", "h2 2 lan=10.88.2.10", "h3 3 lan=10.88.3.10"];
-    serve(&mut world, "shop/web", &["lan"], &copies);
-    for (hosts, answer) in [
-        (&["h2"][..], "10.88.1.10 10.88.3.10"),
-        // The own host is there, whatever its lease says.
-        (&["h1", "h2", "h3"], "10.88.1.10"),
-    ] {
-        assert_eq!(a(&world, &here(), &gone(hosts), "web.shop.internal"), answer);
-    }
-    serve(&mut world, "shop/web", &["lan"], &copies[1..]);
-    assert_eq!(a(&world, &here(), &gone(&["h2", "h3"]), "web.shop.internal"), "10.88.2.10 10.88.3.10");
-    body(&mut world, "shop/web").policy = EndpointsPolicy::Empty;
-    assert_eq!(a(&world, &here(), &gone(&["h2", "h3"]), "web.shop.internal"), "10.88.2.10 10.88.3.10");
-}
-
-#[test]
-fn half_a_second_decides_who_is_gone() {
-    let mut absences = Absences::default();
-    let (named, at) = (gone(&["h1", "h2"]), Duration::from_millis);
-    absences.observe(&named, &gone(&["h1"]), at(1000));
-    assert_eq!(absences.gone(at(1499)), gone(&[]));
-    assert_eq!(absences.next(at(1499)), Some(at(1500)));
-    absences.observe(&named, &gone(&["h1"]), at(1499));
-    assert_eq!(absences.gone(at(1500)), gone(&["h2"]));
-    assert_eq!(absences.next(at(1500)), None);
-    absences.observe(&named, &gone(&["h1", "h2"]), at(1600));
-    absences.observe(&named, &gone(&["h1"]), at(1700));
-    assert_eq!(absences.gone(at(2199)), gone(&[]));
-}
-
-fn observed(state: InstanceState, started: i64) -> Observed {
-    Observed {
-        state,
-        since: Timestamp(0),
-        addresses: Default::default(),
-        ports: Vec::new(),
-        restarts: 0,
-        started: Some(Timestamp(started)),
-        engine_health: None,
-        digest: None,
-    }
-}
-
-fn local(desired: Desired, observed: Observed) -> Here {
-    let id = "shop.web.1.1".parse().unwrap();
-    let instances = [(id, LocalInstance { desired, observed, ports: Vec::new() })].into();
-    Here { instances: Some(LocalInstances { instances }), ..here() }
-}
-
-fn verdict(mut here: Here, check: &str, verdict: Verdict, started: i64) -> Here {
-    let state = CheckState { verdict, since: Timestamp(0), revision: 1, evidence: String::new() };
-    let health = Health { started: Timestamp(started), checks: [(check.parse().unwrap(), state)].into() };
-    here.health = Some(LocalHealth { health: [("shop.web.1.1".parse().unwrap(), health)].into() });
-    here
-}
-
-#[test]
-fn what_the_host_knows_itself_takes_its_copy_out_at_once() {
-    let mut world = world();
-    serve(&mut world, "shop/web", &["lan"], &["h1 1 lan=10.88.1.10", "h2 2 lan=10.88.2.10"]);
-    world.checks.insert("shop/web-http".parse().unwrap(), "shop/web".parse().unwrap());
-    let (both, other) = ("10.88.1.10 10.88.2.10", "10.88.2.10");
-    let running = || local(Desired::Run, observed(InstanceState::Running, 5));
-    let exited = observed(InstanceState::Exited { code: 1, oom: false }, 5);
-    let mut engine = running();
-    let copies = &mut engine.instances.as_mut().unwrap().instances;
-    copies.get_mut(&"shop.web.1.1".parse().unwrap()).unwrap().observed.engine_health =
-        Some(Verdict::Unhealthy);
-    for (why, here, answer) in [
-        ("running", running(), both),
-        ("nothing known", here(), both),
-        ("exited", local(Desired::Run, exited), other),
-        ("draining", local(Desired::Drain, observed(InstanceState::Running, 5)), other),
-        ("engine's check", engine, other),
-        ("sick", verdict(running(), "web-http", Verdict::Unhealthy, 5), other),
-        ("healthy", verdict(running(), "web-http", Verdict::Healthy, 5), both),
-        ("a check that does not count", verdict(running(), "web-log", Verdict::Unhealthy, 5), both),
-        ("started anew, not checked yet", verdict(running(), "web-http", Verdict::Healthy, 4), other),
-        ("a new check has not passed yet", verdict(running(), "web-http", Verdict::Starting, 5), both),
-    ] {
-        assert_eq!(a(&world, &here, &gone(&[]), "web.shop.internal"), answer, "{why}");
-    }
-    // Local knowledge never lists what the leader has taken out.
-    serve(&mut world, "shop/web", &["lan"], &["h2 2 lan=10.88.2.10"]);
-    assert_eq!(a(&world, &running(), &gone(&[]), "web.shop.internal"), other);
-    // The only copy, sick by local knowledge: still the last resort.
-    serve(&mut world, "shop/web", &["lan"], &["h1 1 lan=10.88.1.10"]);
-    let sick = verdict(running(), "web-http", Verdict::Unhealthy, 5);
-    assert_eq!(a(&world, &sick, &gone(&[]), "web.shop.internal"), "10.88.1.10");
 }
 
 #[test]
@@ -319,6 +255,17 @@ fn aliases_merge_and_never_hide_a_service() {
     // Only on the network that it was given on.
     assert_eq!(ask(&zone(&world), "www.shop.internal", Wanted::A, DB), "10.88.1.10 10.88.2.20");
     assert_eq!(ask(&zone(&world), "www.crew.internal", Wanted::A, LAN), "none");
+    let names = [("lan", "front"), ("db", "back")];
+    body(&mut world, "shop/old").aliases =
+        names.map(|(network, name)| (network.parse().unwrap(), [name.parse().unwrap()].into())).into();
+    for (name, answer) in [("front", "10.88.2.20"), ("back", "10.89.2.20")] {
+        for asker in [LAN, DB] {
+            let name = format!("{name}.shop.internal");
+            assert_eq!(ask(&zone(&world), &name, Wanted::A, asker), answer, "{name} for {asker}");
+        }
+    }
+    let names = ["www".parse().unwrap(), "web".parse().unwrap()].into();
+    body(&mut world, "shop/old").aliases = [("lan".parse().unwrap(), names)].into();
     assert_eq!(
         ask(&zone(&world), "_http._tcp.www.shop.internal", Wanted::Srv, LAN),
         "1.old.shop.internal:8080@10.88.2.20 1.web.shop.internal:8080@10.88.1.10"
@@ -404,4 +351,24 @@ fn a_zone_from_the_last_one_is_the_zone_from_nothing() {
             assert_eq!(zone, super::zone(&world, &here(), &gone), "after change {at}");
         }
     }
+}
+
+#[test]
+fn a_change_of_one_service_costs_no_other() {
+    let mut world = world();
+    serve(&mut world, "shop/web", &["lan"], &["h1 1 lan=10.88.1.10"]);
+    serve(&mut world, "shop/pg", &["lan"], &["h2 1 lan=10.88.2.20"]);
+    let before = zone(&world, &here(), &gone(&[]));
+    body(&mut world, "shop/web").endpoints[0].ready = false;
+    let after = before.next(&world, &here(), &gone(&[]));
+    let same = |name: &str| Arc::ptr_eq(&before.names["shop"][name], &after.names["shop"][name]);
+    assert_eq!((same("web"), same("pg")), (false, true));
+}
+
+#[test]
+fn names_lead_to_the_hosts_of_all_copies() {
+    let mut world = world();
+    serve(&mut world, "shop/web", &["lan"], &["h1 1 lan=10.88.1.10", "h2 2 lan=10.88.2.10 sick"]);
+    serve(&mut world, "shop/pg", &["db"], &["h2 1 db=10.89.2.20"]);
+    assert_eq!(world.named_hosts(), gone(&["h1", "h2"]));
 }

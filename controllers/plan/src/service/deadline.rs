@@ -10,12 +10,11 @@ use super::draft::Draft;
 use super::failover::Presence;
 use super::ready;
 
-/// How a copy that was never ready is late, in words; `None`: it is not.
+/// How a copy that shall run and was never ready is late, in words; `None`: it is not.
 pub(crate) fn missed(draft: &Draft<'_>, id: &InstanceId) -> Option<String> {
     let time = draft.spec().progress_deadline();
     let memory = draft.memory?.copies.get(id).filter(|memory| !memory.arrived)?;
-    let copy = draft.copies.get(id)?;
-    let waited_for = copy.desired == Desired::Run && copy.presence == Presence::Present;
+    let waited_for = draft.copies.get(id)?.presence == Presence::Present;
     if !waited_for || since(draft, id, memory.since?).saturating_add(time.0) > draft.now {
         return None;
     }

@@ -1,5 +1,6 @@
 //! The brake on deletions: many documents gone at once is more often a slip than a wish.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -79,7 +80,11 @@ fn is_meant(world: &World, object: &ObjectRef, at: Gone) -> bool {
     let Some(confirmed) = &world.confirmed else { return false };
     let named = confirmed.value.objects.contains(object);
     match at.deleted {
-        Some(deleted) => deleted == confirmed.mod_revision || (named && deleted < confirmed.mod_revision),
+        Some(deleted) => match deleted.cmp(&confirmed.mod_revision) {
+            Ordering::Less => named,
+            Ordering::Equal => true,
+            Ordering::Greater => false,
+        },
         None => named && at.accepted < confirmed.mod_revision,
     }
 }

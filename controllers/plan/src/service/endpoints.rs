@@ -26,12 +26,12 @@ pub(crate) fn write(draft: &mut Draft<'_>) {
         };
         later.push((key, revision, write));
     }
-    // Those that a leaving copy was in come first: the room for them was kept.
-    let leaving: BTreeSet<&InstanceId> = touched(draft);
+    // Those come first that a copy was in which leaves or ends: the room for them was kept.
+    let touched: BTreeSet<&InstanceId> = touched(draft);
     let urgent = |key: &Key| match key {
         Key::Endpoints(_, number) => known
             .get(number)
-            .is_some_and(|shard| shard.value.endpoints.iter().any(|endpoint| leaving.contains(&endpoint.id))),
+            .is_some_and(|shard| shard.value.endpoints.iter().any(|endpoint| touched.contains(&endpoint.id))),
         _ => false,
     };
     let (first, rest): (Vec<_>, Vec<_>) = later.into_iter().partition(|(key, ..)| urgent(key));
@@ -46,7 +46,7 @@ pub(crate) fn write(draft: &mut Draft<'_>) {
 }
 
 fn touched<'d>(draft: &'d Draft<'_>) -> BTreeSet<&'d InstanceId> {
-    let touched = draft.copies.iter().filter(|(_, copy)| copy.touched && copy.desired != Desired::Run);
+    let touched = draft.copies.iter().filter(|(_, copy)| copy.touched);
     touched.map(|(id, _)| id).chain(draft.gone.keys()).collect()
 }
 

@@ -43,5 +43,5 @@ pub use ledger::Ledger;
 pub use memory::{Memory, ServiceMemory};
 pub use model::{GuardBroken, Model};
 pub use place::Places;
-pub use plan::{accepted_of, plan_brakes, plan_host, plan_service};
+pub use plan::{plan_brakes, plan_host, plan_service};
 pub use world::{At, Check, Copy, Document, Host, Network, Parsed, Service, World};

@@ -55,7 +55,7 @@ pub(crate) fn obey(draft: &mut Draft<'_>) {
         try_again(draft);
     }
     let paused = matches!(draft.rollout.phase, Phase::Paused { .. });
-    if said.is_some_and(|pin| pin.resume.is_some() && pin.resume == draft.rollout.target) && paused {
+    if said.is_some_and(|pin| pin.resume == Some(draft.target())) && paused {
         go_on(draft);
         try_again(draft);
     }
@@ -72,7 +72,6 @@ fn hold(draft: &mut Draft<'_>, pauses: bool) {
             draft.tell(None, false, "RolloutPaused", format!("the rollout of template {target}: {PAUSED}"));
         }
         (Phase::Paused { .. }, true) if !pauses => go_on(draft),
-        (_, true) if !pauses => draft.rollout.held = false,
         _ => {}
     }
 }

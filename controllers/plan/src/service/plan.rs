@@ -5,7 +5,7 @@ use std::time::Duration;
 use evenkeel_api::key::Key;
 use evenkeel_api::meta::ObjectRef;
 use evenkeel_api::name::{HostName, ServiceId};
-use evenkeel_api::record::{Accepted, BrakeState, Revision};
+use evenkeel_api::record::{BrakeState, Revision};
 use evenkeel_api::service::ServiceSpec;
 
 use super::admit::{self, Admission};
@@ -206,7 +206,7 @@ pub fn plan_host(world: &World, name: &HostName, memory: &Memory, now: Duration)
             Write::AcceptedHost(Box::new(accepted.clone())),
         );
     }
-    let held = memory.brake.on && memory.brake.held.contains(name);
+    let held = memory.brake.held.contains(name);
     let flaps = memory.flapping(now).get(name).copied();
     if let Some(until) = flaps {
         plan.wake(until.saturating_sub(now));
@@ -273,15 +273,4 @@ fn holding(brakes: Option<&BrakeState>) -> String {
 fn about(brakes: &BrakeState) -> Option<ObjectRef> {
     let host = brakes.held.keys().next().cloned().map(ObjectRef::Host);
     host.or_else(|| brakes.deletions.iter().next().cloned())
-}
-
-/// The accepted form of a service's document, as a plan would have it; for programs that show a plan
-/// before it is carried out.
-pub fn accepted_of(
-    world: &World,
-    id: &ServiceId,
-    memory: &Memory,
-    now: Duration,
-) -> Option<Accepted<ServiceSpec>> {
-    admit::service(world.services.get(id)?, id, world.floor, memory, now).accepted
 }

@@ -214,8 +214,8 @@ fn progressing(draft: &Draft<'_>, copies: &Copies) -> Finding {
         };
         return Finding::new(kind, true, "Deleting", left);
     }
-    match &draft.rollout.phase {
-        Phase::Rolling => {
+    match (&draft.rollout.phase, pins::note(draft.service, &draft.rollout, draft.id)) {
+        (Phase::Rolling, _) => {
             let mut message =
                 format!("{} of {} copies are of template {}", copies.updated, copies.desired, draft.target());
             for (slot, wait) in &draft.waits {
@@ -227,13 +227,10 @@ fn progressing(draft: &Draft<'_>, copies: &Copies) -> Finding {
             let back = rollback::goes_back(&draft.rollout);
             Finding::new(kind, true, if back { "RollingBack" } else { "RollingOut" }, message)
         }
-        phase if pins::note(draft.service, &draft.rollout, draft.id).is_some() => {
-            let (reason, message) = pins::note(draft.service, &draft.rollout, draft.id).unwrap_or_default();
-            Finding::new(kind, *phase == Phase::Rolling, reason, message)
-        }
-        Phase::Paused { .. } => Finding::new(kind, false, "Paused", "the rollout stands still"),
-        Phase::Done if copies.ready < copies.desired => Finding::new(kind, true, "Starting", ""),
-        Phase::Done => Finding::new(kind, false, "Settled", ""),
+        (_, Some((reason, message))) => Finding::new(kind, false, reason, message),
+        (Phase::Paused { .. }, None) => Finding::new(kind, false, "Paused", "the rollout stands still"),
+        (Phase::Done, None) if copies.ready < copies.desired => Finding::new(kind, true, "Starting", ""),
+        (Phase::Done, None) => Finding::new(kind, false, "Settled", ""),
     }
 }
 

@@ -13,12 +13,17 @@ use evenkeel_api::service::{Published, ServiceSpec, UpdateOrder};
 
 use super::*;
 
+mod batches;
 mod cases;
+mod deletions;
 mod exclusive;
 mod losses;
+mod measuring;
 mod properties;
 mod restarting;
 mod rollbacks;
+mod telling;
+mod words;
 
 /// A cluster in memory with hosts that do as they are told.
 pub(super) struct Lab {
@@ -256,7 +261,7 @@ fn one_batch_takes_a_document_to_thirty_copies() {
     let mut lab = Lab::new(10);
     let revision = lab.put("shop/web", spec("web:1", 30));
     let plans = lab.settle();
-    assert_eq!(plans.len(), 1);
+    assert_eq!((plans.len(), lab.model.revision), (1, revision + 1));
     let batch = plans[0].whole();
     let creates = batch.writes.values().filter(|write| matches!(write, Write::Instance(_))).count();
     assert_eq!((creates, batch.writes.len()), (30, 35));

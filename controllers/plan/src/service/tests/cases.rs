@@ -5,7 +5,7 @@ use std::time::Duration;
 use evenkeel_api::healthcheck::{HealthCheckSpec, ProbeKind, Target};
 use evenkeel_api::quantity::Span;
 use evenkeel_api::record::{CheckState, ConditionType, Health, InstanceState, Phase, Timestamp, Verdict};
-use evenkeel_api::service::FailureAction;
+use evenkeel_api::service::{Attribute, Constraint, FailureAction};
 
 use super::*;
 
@@ -233,6 +233,32 @@ fn changes_beside_the_template_touch_no_copy() {
     lab.seconds(5);
     assert_eq!(lab.service("shop/web").copies, before);
     assert_eq!(lab.service("shop/web").revisions.len(), 1);
+}
+
+#[test]
+fn a_template_has_its_documents_revision_for_a_number_unless_a_lost_past_may_have_had_that() {
+    for (above, number) in [(-1, 0), (0, 1), (1, 2)] {
+        let mut lab = Lab::new(1);
+        let next = lab.model.revision + 1;
+        lab.model.world.floor = next + above;
+        assert_eq!(lab.put("shop/web", spec("web:1", 1)), next);
+        lab.settle();
+        let accepted = lab.service("shop/web").accepted.as_ref().unwrap();
+        assert_eq!(accepted.value.template, Some(next + number), "the floor is above it by {above}");
+    }
+}
+
+#[test]
+fn a_constraint_asks_for_the_labels_of_a_hosts_document() {
+    let mut wanted = spec("web:1", 2);
+    wanted.deploy.placement.constraints =
+        vec![Constraint { attribute: Attribute::Label("disk".into()), equal: true, value: "ssd".into() }];
+    let mut lab = Lab::new(3);
+    lab.put_host(2, |_| {}, &[("disk", "ssd")]);
+    lab.put_host(3, |_| {}, &[("disk", "hdd")]);
+    lab.put("shop/web", wanted);
+    lab.settle();
+    assert_eq!(lab.running("shop/web"), ["1@h2", "2@h2"]);
 }
 
 #[test]

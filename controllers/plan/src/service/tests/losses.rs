@@ -92,11 +92,41 @@ fn a_host_that_leaves_the_cluster_leaves_nothing_behind() {
     lab.put("shop/web", spec("web:1", 3));
     lab.seconds(1);
     let name = host("h2");
+    let on_it = |lab: &Lab| lab.service("shop/web").copies.values().filter(|copy| copy.host == name).count();
     lab.model.world.hosts.get_mut(&name).unwrap().document = None;
-    lab.seconds(10);
-    assert!(lab.service("shop/web").copies.values().all(|copy| copy.host != name));
-    assert_eq!(lab.ready("shop/web"), 3);
-    assert!(lab.model.world.hosts[&name].accepted.is_none());
+    lab.seconds(1);
+    let accepted = lab.model.world.hosts[&name].accepted.as_ref();
+    assert!(
+        on_it(&lab) > 0 && accepted.is_some_and(|accepted| accepted.value.deleting),
+        "its copies go first"
+    );
+    lab.seconds(9);
+    assert_eq!((on_it(&lab), lab.ready("shop/web")), (0, 3));
+    let left = &lab.model.world.hosts[&name];
+    assert!(left.accepted.is_none() && left.status.is_none());
+}
+
+#[test]
+fn a_host_is_removed_once_its_document_is_gone_and_that_is_decided() {
+    let mut lab = Lab::new(1);
+    let known = lab.model.world.hosts.remove(&host("h1")).unwrap();
+    // Whether it has a document, and whether it is being taken down or not, if it was ever accepted.
+    for (documented, deleting, removed) in [
+        (true, None, false),
+        (true, Some(false), false),
+        (true, Some(true), false),
+        (false, None, true),
+        (false, Some(false), false),
+        (false, Some(true), true),
+    ] {
+        let mut it = known.clone();
+        it.document = it.document.filter(|_| documented);
+        it.accepted = it.accepted.zip(deleting).map(|(mut accepted, deleting)| {
+            accepted.value.deleting = deleting;
+            accepted
+        });
+        assert_eq!(it.is_removed(), removed, "document: {documented}, taken down: {deleting:?}");
+    }
 }
 
 #[test]
@@ -231,15 +261,22 @@ fn an_event_on_a_brake_is_about_what_it_holds() {
     let mut tell = |plans: Vec<Plan>| {
         let events = plans.into_iter().flat_map(|plan| plan.events);
         let brakes = events.filter(|event| event.reason.starts_with("Brake"));
-        told.extend(brakes.map(|event| format!("{} {}", event.object, event.reason)));
+        told.extend(brakes.map(|event| format!("{} {} {}", event.object, event.reason, event.message)));
     };
     for second in 0..25 {
         if second == 10 {
+            assert_eq!(lab.model.memory.held().0, [host("h2"), host("h3")].into());
             lab.host_back("h2");
             lab.host_back("h3");
         }
         lab.model.now += Duration::from_secs(1);
         tell(lab.settle());
     }
-    assert_eq!(told, ["Host h2 BrakeOn", "Host h2 BrakeReleased"]);
+    assert_eq!(
+        told,
+        [
+            "Host h2 BrakeOn copies on h2, h3 are not replaced: too many hosts went at once",
+            "Host h2 BrakeReleased nothing is held any more",
+        ]
+    );
 }

@@ -3,7 +3,9 @@
 use evenkeel_api::healthcheck::{Effects, HealthCheckSpec, RestartEffect};
 use evenkeel_api::quantity::Span;
 use evenkeel_api::record::{CheckState, ConditionType, Health, Verdict};
+use evenkeel_api::service::EndpointsPolicy;
 
+use super::telling::one_a_shard;
 use super::*;
 
 /// Asks every 2 s, and for a restart 10 s after a start, twice.
@@ -104,6 +106,26 @@ fn a_copy_is_out_of_the_names_before_it_ends_and_until_it_is_well() {
     assert_eq!((ready(&lab), restarted(&lab).len()), (3, 1), "its host was not at it yet");
     live(&mut lab, 1, &[]);
     assert_eq!(ready(&lab), 4);
+}
+
+#[test]
+fn a_copy_that_is_restarted_is_out_of_the_names_in_the_same_batch_however_many_shards_change() {
+    let mut lab = started(100);
+    one_a_shard(&mut lab);
+    live(&mut lab, 2, &["100"]);
+    assert_eq!(restarted(&lab).len(), 0);
+    let mut changed = spec("web:1", 100);
+    changed.endpoints_policy = Some(EndpointsPolicy::Empty);
+    lab.put("shop/web", changed);
+    lab.model.now += Duration::from_secs(1);
+    lab.model.pass().unwrap();
+    assert_eq!(restarted(&lab).len(), 1);
+    let service = lab.service("shop/web");
+    let shards = service.endpoints.values().map(|shard| &shard.value);
+    let endpoints = shards.clone().flat_map(|shard| &shard.endpoints);
+    let left: Vec<&str> = endpoints.filter(|it| !it.ready).map(|it| it.slot.as_str()).collect();
+    assert_eq!(left, ["100"]);
+    assert!(shards.clone().any(|shard| shard.policy != EndpointsPolicy::Empty), "more than one batch takes");
 }
 
 #[test]
