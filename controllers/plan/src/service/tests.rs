@@ -15,12 +15,16 @@ use super::*;
 
 mod accounts;
 mod cases;
+mod drafts;
 mod exclusive;
 mod losses;
 mod placing;
 mod properties;
+mod readiness;
+mod replacing;
 mod restarting;
 mod rollbacks;
+mod slots;
 
 /// A cluster in memory with hosts that do as they are told.
 pub(super) struct Lab {
