@@ -61,18 +61,6 @@ impl Batch {
     pub fn delete(&mut self, key: Key, revision: i64) {
         self.put(key, revision, Write::Delete);
     }
-
-    /// Whether it takes something away that cannot be had back.
-    pub fn is_destructive(&self) -> bool {
-        use evenkeel_api::record::Desired;
-        self.writes.iter().any(|(key, write)| match write {
-            Write::Delete => !matches!(key, Key::Brakes),
-            Write::Instance(instance) => instance.desired != Desired::Run || instance.restart.is_some(),
-            Write::Accepted(accepted) => accepted.deleting,
-            Write::AcceptedHost(accepted) => accepted.deleting,
-            _ => false,
-        })
-    }
 }
 
 /// Something that happens with a batch, to be told once it is done.

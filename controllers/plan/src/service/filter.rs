@@ -320,13 +320,12 @@ pub(crate) fn volume_homes(
         facts.is_some_and(|facts| names.iter().any(|name| facts.volumes.contains(name)))
     });
     let mut found: std::collections::BTreeSet<HostName> = found.map(|(name, _)| name.clone()).collect();
-    for (other, service) in
-        world.services.iter().filter(|(other, _)| *other != id && other.namespace == id.namespace)
-    {
+    let neighbours =
+        world.services.iter().filter(|(other, _)| *other != id && other.namespace == id.namespace);
+    for (_, service) in neighbours {
         let (Some(accepted), Some(rollout)) = (&service.accepted, &service.rollout) else { continue };
         if accepted.value.spec.volumes().any(|volume| volumes.contains(&volume)) {
-            let _ = other;
-            found.extend(rollout.value.homes.values().filter(|home| stands(home)).cloned());
+            found.extend(rollout.value.homes.values().cloned());
         }
     }
     found.retain(|host| !others.contains(host) && stands(host));

@@ -156,7 +156,7 @@ impl<'a> Places<'a> {
         let spread = |candidate: &Candidate<'_>, n: usize| self.spread[n][candidate.spread[n]];
         let by_spread = (0..self.spread.len()).map(|n| spread(a, n).cmp(&spread(b, n)));
         let by_spread = by_spread.fold(std::cmp::Ordering::Equal, std::cmp::Ordering::then);
-        let avoided = |candidate: &Candidate<'_>| !avoid.is_empty() && avoid.contains(candidate.name);
+        let avoided = |candidate: &Candidate<'_>| avoid.contains(candidate.name);
         let flaps = |candidate: &Candidate<'_>| self.flapping.contains(candidate.name);
         flaps(a)
             .cmp(&flaps(b))

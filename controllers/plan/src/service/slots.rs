@@ -203,14 +203,10 @@ fn replace(draft: &mut Draft<'_>, slot: &Slot, live: &[InstanceId]) {
         return;
     }
     let cause = cause_of(draft, live);
-    // A copy that failed holds nothing any more: its own room is free for its successor.
-    let broken: Vec<InstanceId> = live
-        .iter()
-        .filter(|id| {
-            draft.copies.get(*id).is_some_and(|copy| !copy.runs() && copy.presence == Presence::Present)
-        })
-        .cloned()
-        .collect();
+    // One of no use whose host is there has ended, and holds nothing any more: its room is free for its successor.
+    let ended =
+        |id: &&InstanceId| draft.copies.get(*id).is_some_and(|copy| copy.presence == Presence::Present);
+    let broken: Vec<InstanceId> = live.iter().filter(ended).cloned().collect();
     let mut found = draft.pick(slot, template, Leave::default());
     if found.is_err()
         && let [one] = broken.as_slice()
@@ -295,7 +291,7 @@ fn cause_of(draft: &Draft<'_>, live: &[InstanceId]) -> String {
 /// A copy of the slot that is still on its way out, and that its successor must not meet.
 fn in_the_way(draft: &Draft<'_>, slot: &Slot, template: i64) -> Option<InstanceId> {
     let volumes = draft.spec().volumes().next().is_some();
-    let start_first = draft.spec().order() == UpdateOrder::StartFirst && !volumes;
+    let start_first = draft.spec().order() == UpdateOrder::StartFirst;
     let leaving = draft.copies.iter().filter(|(_, copy)| copy.slot == *slot && copy.desired != Desired::Run);
     let mut met = leaving
         .filter(|(_, copy)| !copy.is_forsaken() && !copy.has_stopped() && copy.desired != Desired::Lost);

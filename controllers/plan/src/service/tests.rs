@@ -9,19 +9,25 @@ use evenkeel_api::quantity::{Bytes, MilliCpus};
 use evenkeel_api::record::{
     Address, Alive, Confirmed, Desired, Facts, InstanceState, Observed, Phase, Pin, Timestamp,
 };
-use evenkeel_api::service::{Published, ServiceSpec, UpdateOrder};
+use evenkeel_api::service::{Mount, MountSource, Port, Published, ServiceSpec, UpdateOrder};
 
 use super::*;
 
+mod accounts;
 mod batches;
 mod cases;
 mod deletions;
+mod drafts;
 mod exclusive;
 mod losses;
 mod measuring;
+mod placing;
 mod properties;
+mod readiness;
+mod replacing;
 mod restarting;
 mod rollbacks;
+mod slots;
 mod telling;
 mod words;
 
@@ -46,6 +52,20 @@ pub(super) fn spec(image: &str, replicas: u32) -> ServiceSpec {
     spec.template.image = image.to_owned();
     spec.deploy.replicas = Some(replicas);
     spec
+}
+
+/// What is different about a document.
+pub(super) type Change = fn(&mut ServiceSpec);
+
+pub(super) fn volume(name: &str) -> Mount {
+    let source = MountSource::Volume { name: name.parse().unwrap(), nocopy: false };
+    Mount { target: format!("/{name}"), source, read_only: false }
+}
+
+/// A port that is reachable on all addresses of its host.
+pub(super) fn published(port: u16) -> Port {
+    let published = Some(Published { port: Some(port), host_ip: None });
+    Port { name: None, target: 80, protocol: Default::default(), published }
 }
 
 impl Lab {
@@ -342,22 +362,23 @@ fn stop_first_exchanges_one_after_the_other() {
 }
 
 #[test]
-fn start_first_falls_back_only_where_its_own_port_is_in_the_way() {
-    let mut wanted = spec("web:1", 2);
-    wanted.deploy.update_config.order = Some(UpdateOrder::StartFirst);
-    wanted.template.ports.push(evenkeel_api::service::Port {
-        name: None,
-        target: 80,
-        protocol: Default::default(),
-        published: Some(Published { port: Some(80), host_ip: None }),
-    });
-    let mut lab = Lab::new(2);
-    lab.put("shop/web", wanted.clone());
-    lab.seconds(1);
-    wanted.template.image = "web:2".into();
-    let target = lab.put("shop/web", wanted);
-    lab.seconds(60);
-    assert_eq!((lab.templates("shop/web"), lab.phase("shop/web")), (vec![target; 2], Phase::Done));
+fn start_first_falls_back_only_where_its_own_port_or_place_is_in_the_way() {
+    let own: [Change; 2] = [
+        |spec| spec.template.ports.push(published(80)),
+        |spec| spec.deploy.placement.max_replicas_per_node = Some(1),
+    ];
+    for own in own {
+        let mut wanted = spec("web:1", 2);
+        wanted.deploy.update_config.order = Some(UpdateOrder::StartFirst);
+        own(&mut wanted);
+        let mut lab = Lab::new(2);
+        lab.put("shop/web", wanted.clone());
+        lab.seconds(1);
+        wanted.template.image = "web:2".into();
+        let target = lab.put("shop/web", wanted);
+        lab.seconds(60);
+        assert_eq!((lab.templates("shop/web"), lab.phase("shop/web")), (vec![target; 2], Phase::Done));
+    }
 }
 
 #[test]
@@ -632,11 +653,7 @@ fn one_deletion_of_few_is_not_held() {
 #[test]
 fn a_slot_with_a_volume_keeps_its_host() {
     let mut wanted = spec("db:1", 1);
-    wanted.template.mounts.push(evenkeel_api::service::Mount {
-        target: "/data".into(),
-        source: evenkeel_api::service::MountSource::Volume { name: "data".parse().unwrap(), nocopy: false },
-        read_only: false,
-    });
+    wanted.template.mounts.push(volume("data"));
     let mut lab = Lab::new(3);
     lab.put("shop/db", wanted.clone());
     lab.seconds(1);
