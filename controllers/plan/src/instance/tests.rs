@@ -1,5 +1,11 @@
 //! Tables: what is decided in which situation.
 
+mod addresses;
+mod images;
+mod limits;
+mod resolvers;
+mod restarts;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -267,141 +273,6 @@ fn named_volumes_are_of_the_namespace() {
 }
 
 #[test]
-fn images() {
-    let pull = |case: &Case| match case.decide().action {
-        Some(Action::Pull { reference }) => reference,
-        other => panic!("{other:?}"),
-    };
-    let tag = "registry.lan:5000/web:1";
-    let pinned = "registry.lan:5000/web@sha256:aa";
-    let missing = |case: &mut Case| case.memory.missing = Some(tag.into());
-    assert_eq!(pull(&Case::new().with(missing)), tag);
-    assert_eq!(Case::new().with(|case| case.pin = Some("sha256:aa".into())).created().image, pinned);
-    let done = Pull::Done { reference: tag.into(), digest: None };
-    assert_eq!(Case::new().with(missing).with(|case| case.memory.pull = Some(done)).created().image, tag);
-    let failed = Pull::failed(tag, "manifest unknown", None, secs(99));
-    let waits = Case::new().with(missing).with(|case| case.memory.pull = Some(failed)).decide();
-    assert_eq!((waits.action, waits.wake), (None, Some(secs(104))));
-    assert!(matches!(waits.state, Some(InstanceState::Failed { .. })), "{:?}", waits.state);
-    // A registry that does not answer says nothing about the image, however often it does not.
-    let mut away = None;
-    for _ in 0..9 {
-        let error = "Get https://registry.lan:5000/v2/: dial tcp: connect: no route to host";
-        away = Some(Pull::failed(tag, error, away.as_ref(), secs(99)));
-    }
-    let waits = Case::new().with(missing).with(|case| case.memory.pull = away).decide();
-    assert!(matches!(waits.state, Some(InstanceState::Waiting { .. })), "{:?}", waits.state);
-    assert_eq!(waits.wake, Some(secs(99 + 300)));
-
-    // Made by tag before it was pinned.
-    let running = Case::new().is(ContainerState::Running).with(|case| case.pin = Some("sha256:aa".into()));
-    assert_eq!(running.decide().action, Some(Action::Verify { reference: pinned.into() }));
-    assert_eq!(running.clone().with(|case| case.memory.verified = true).decide().action, None);
-    let wrong = running.with(|case| case.memory.wrong_image = true);
-    assert_eq!(pull(&wrong), pinned);
-    let done = Pull::Done { reference: pinned.into(), digest: None };
-    assert_eq!(wrong.with(|case| case.memory.pull = Some(done)).decide().action, Some(Action::Remove));
-}
-
-#[test]
-fn a_run_that_shall_end_does_so_gently_and_another_begins() {
-    use evenkeel_api::record::Restart;
-    let ends = |state, policy| {
-        let restart = Restart { run: Timestamp(1000), after: Span::seconds(6), count: 1 };
-        let mut case = Case::new().is(state);
-        case.accepted.as_mut().unwrap().deploy.restart_policy.condition = policy;
-        case.record.as_mut().unwrap().restart = Some(restart);
-        case.memory.asked_for(Some(&restart), secs(100));
-        case
-    };
-    let mut case = ends(ContainerState::Running, None);
-    let waits = case.decide();
-    assert_eq!(
-        (waits.action, waits.wake, waits.state),
-        (None, Some(secs(106)), Some(InstanceState::Running))
-    );
-    case.now = secs(106);
-    assert!(matches!(case.decide().action, Some(Action::Stop { grace }) if grace == Span::seconds(10)));
-    assert_eq!(case.clone().with(|case| case.may_destroy = false).decide().action, None);
-    // Another run is there: it is done.
-    case.container.as_mut().unwrap().started = Some(Timestamp(2000));
-    assert_eq!(case.decide().action, None);
-    // Whatever the policy says of ends: this one was asked for.
-    for policy in [None, Some(RestartCondition::None)] {
-        let anew = ends(EXITED, policy).decide();
-        assert_eq!(anew.action, Some(Action::Start));
-        assert!(matches!(anew.state, Some(InstanceState::Waiting { .. })));
-        // An exclusive one is started by nobody whom the watchdog does not let.
-        let uncovered = ends(EXITED, policy).with(|case| case.uncovered = Some("no proof".into()));
-        assert_eq!(uncovered.decide().action, None);
-    }
-}
-
-#[test]
-fn a_run_that_was_to_end_counts_as_no_restart() {
-    let mut runs = Runs::default();
-    runs.running(Some(Timestamp(1)), secs(0));
-    runs.excuse(Timestamp(1));
-    runs.ended(secs(5));
-    runs.running(Some(Timestamp(2)), secs(6));
-    assert_eq!(runs.total, 0);
-    runs.ended(secs(7));
-    runs.running(Some(Timestamp(3)), secs(8));
-    assert_eq!(runs.total, 1);
-}
-
-#[test]
-fn limits_are_changed_only_where_they_differ() {
-    let limited = |observed: Limits, wanted: Limits| {
-        let case = Case::new().is(ContainerState::Running);
-        let case = case.with(|case| case.accepted.as_mut().unwrap().limits = wanted);
-        case.with(|case| case.container.as_mut().unwrap().limits = observed).decide().action
-    };
-    let none = Limits::default();
-    let some = Limits { pids: Some(5), ..none };
-    assert_eq!(limited(none, some), Some(Action::Update(some)));
-    assert_eq!(limited(some, none), Some(Action::Update(none)));
-    assert_eq!(limited(Limits { cpu_shares: Some(1024), memory_swap: Some(7), ..none }, none), None);
-    assert_eq!(limited(none, Limits { pids: Some(-1), ..none }), None);
-}
-
-#[test]
-fn restarts() {
-    let policy = |condition, delay: Option<u64>, max_attempts, window: Option<u64>| RestartPolicy {
-        condition: Some(condition),
-        delay: delay.map(Span::seconds),
-        max_attempts,
-        window: window.map(Span::seconds),
-    };
-    // Runs of a second each, one after the other without a pause.
-    let after = |runs: u64| {
-        let mut known = Runs::default();
-        for n in 0..runs {
-            known.running(Some(Timestamp(n as i64)), secs(n));
-            known.ended(secs(n + 1));
-        }
-        known
-    };
-    use RestartCondition as C;
-    let any = policy(C::Any, None, None, None);
-    let waits: Vec<_> = (1..9).map(|n| after(n).verdict(&any, 1, secs(n))).collect();
-    let expected = [0, 1, 2, 4, 8, 16, 32, 60];
-    let expected: Vec<_> = (1..).zip(expected).map(|(n, wait)| Verdict::StartAt(secs(n + wait))).collect();
-    assert_eq!(waits, expected);
-    assert_eq!(after(5).verdict(&policy(C::Any, Some(3), None, None), 0, secs(5)), Verdict::StartAt(secs(8)));
-    assert_eq!(after(1).verdict(&policy(C::None, None, None, None), 1, secs(1)), Verdict::Rest);
-    assert_eq!(after(1).verdict(&policy(C::OnFailure, None, None, None), 0, secs(1)), Verdict::Rest);
-    assert_ne!(after(1).verdict(&policy(C::OnFailure, None, None, None), 2, secs(1)), Verdict::Rest);
-    let few = policy(C::Any, None, Some(2), Some(10));
-    assert!(matches!(after(2).verdict(&few, 1, secs(2)), Verdict::StartAt(_)));
-    assert!(
-        matches!(after(3).verdict(&few, 1, secs(3)), Verdict::UsedUp(why) if why.contains("2 times within 10s"))
-    );
-    assert!(matches!(after(3).verdict(&few, 1, secs(30)), Verdict::StartAt(_)), "the window has passed");
-    assert_eq!(after(9).total, 8);
-}
-
-#[test]
 fn the_policy_refuses_what_it_does_not_name() {
     let template = |change: fn(&mut Template)| {
         let mut template = Template::default();
@@ -463,60 +334,6 @@ fn the_policy_refuses_what_it_does_not_name() {
         why,
         "host policy on h2 does not allow privileged for namespace shop; see /etc/evenkeel/policy.yaml"
     );
-}
-
-#[test]
-fn resolver_files() {
-    let case = Case::new();
-    let peers = BTreeMap::from([("h2".parse().unwrap(), "10.88.2.1".parse().unwrap())]);
-    let (gateway, peer) = ("10.88.1.1".parse().unwrap(), resolv::peer(&case.id, &peers));
-    let known = Resolvers { gateway, peer, domain: "internal".into() };
-    assert_eq!(
-        resolv::text(&case.id, case.template.as_ref().unwrap(), &known),
-        "nameserver 10.88.1.1\nnameserver 10.88.2.1\nsearch shop.internal internal\n\
-         options ndots:2 timeout:1 attempts:2\n"
-    );
-    assert_eq!(resolv::peer(&case.id, &BTreeMap::new()), None);
-}
-
-fn part(prefix: u8) -> HostSubnet {
-    let subnet = evenkeel_api::network::Cidr::new("10.88.1.0".parse().unwrap(), prefix);
-    HostSubnet { network: lan(), host: "h1".parse().unwrap(), subnet }
-}
-
-fn numbered(n: u64) -> InstanceId {
-    format!("shop.web.{n}.{n}").parse().unwrap()
-}
-
-#[test]
-fn addresses_rest_before_they_are_used_again() {
-    let (mut book, none) = (Book::default(), BTreeSet::new());
-    // Of 32, the last 16, the network's and the gateway's are not given.
-    for n in 1..=14 {
-        book.assign(&numbered(n), &part(27), &none, secs(0)).unwrap();
-    }
-    let full = book.assign(&numbered(15), &part(27), &none, secs(0)).unwrap_err();
-    assert_eq!(full.to_string(), "no address of 10.88.1.0/27 is free on network lan: 14 are in use, 0 rest");
-    let address = book.of(&numbered(3))[&lan()];
-    book.release(&numbered(3), secs(10));
-    assert!(book.assign(&numbered(15), &part(27), &none, secs(69)).is_err());
-    // A restart of the controller or the machine begins the rest anew.
-    let mut book: Book = serde_json::from_str(&serde_json::to_string(&book).unwrap()).unwrap();
-    assert!(book.assign(&numbered(15), &part(27), &none, secs(1)).is_err());
-    assert!(book.assign(&numbered(15), &part(27), &none, secs(60)).is_err());
-    assert_eq!(book.assign(&numbered(15), &part(27), &none, secs(61)), Ok(address));
-    assert_eq!(book.assign(&numbered(15), &part(27), &none, secs(500)), Ok(address), "for life");
-}
-
-#[test]
-fn addresses_that_others_hold_are_left_alone() {
-    let mut book = Book::default();
-    let taken = BTreeSet::from(["10.88.1.2".parse().unwrap()]);
-    assert_eq!(book.assign(&numbered(1), &part(24), &taken, secs(0)).unwrap().to_string(), "10.88.1.3");
-    book.adopt(&numbered(2), &lan(), "10.88.1.3".parse().unwrap());
-    assert!(book.of(&numbered(2)).is_empty(), "it is another's");
-    book.give_up(&numbered(1), &lan(), secs(0));
-    assert_eq!(book.assign(&numbered(1), &part(24), &taken, secs(1)).unwrap().to_string(), "10.88.1.4");
 }
 
 /// What an engine would make of an action, in the plainest way.
@@ -616,28 +433,6 @@ proptest! {
             Some(Desired::Drain) => prop_assert!(began.is_some() || state.is_none()),
         }
         prop_assert_eq!(case.decide(), case.decide());
-    }
-
-    /// No two instances ever have one address, and none changes its own.
-    #[test]
-    fn addresses_are_unique(steps in proptest::collection::vec((1u64..30, any::<bool>(), 0u64..40), 1..120)) {
-        let (mut book, mut now, none) = (Book::default(), secs(0), BTreeSet::new());
-        let mut given: BTreeMap<u64, Ipv4Addr> = BTreeMap::new();
-        let mut released: BTreeMap<Ipv4Addr, Duration> = BTreeMap::new();
-        for (n, take, wait) in steps {
-            now += secs(wait);
-            if take {
-                let Ok(address) = book.assign(&numbered(n), &part(27), &none, now) else { continue };
-                prop_assert!(given.iter().all(|(other, at)| (*other == n) == (*at == address)));
-                if !given.contains_key(&n) {
-                    prop_assert!(released.get(&address).is_none_or(|at| now >= *at + REST));
-                }
-                given.insert(n, address);
-            } else if let Some(address) = given.remove(&n) {
-                book.release(&numbered(n), now);
-                released.insert(address, now);
-            }
-        }
     }
 }
 
