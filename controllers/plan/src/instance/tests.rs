@@ -3,8 +3,10 @@
 mod addresses;
 mod images;
 mod limits;
+mod reports;
 mod resolvers;
 mod restarts;
+mod starts;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -16,8 +18,8 @@ use evenkeel_api::network::HostSubnet;
 use evenkeel_api::quantity::Span;
 use evenkeel_api::record::{Address, Desired, Fence, Instance, InstanceState, Timestamp};
 use evenkeel_api::service::{
-    Limits, Mount, MountSource, NetworkMode, Port, Published, RestartCondition, RestartPolicy, ServiceSpec,
-    Template,
+    Limits, Mount, MountSource, NetworkMode, Port, Published, PullPolicy, RestartCondition, RestartPolicy,
+    ServiceSpec, Template,
 };
 use proptest::prelude::*;
 
@@ -301,7 +303,7 @@ fn the_policy_refuses_what_it_does_not_name() {
     let allowed = |policy: &HostPolicy, template: &Template| {
         refusal(policy, &"h2".parse().unwrap(), &"shop".parse().unwrap(), template).is_none()
     };
-    let cases: [(&str, Template, bool, bool); 14] = [
+    let cases: [(&str, Template, bool, bool); 16] = [
         ("plain", Template::default(), true, true),
         ("privileged", template(|t| t.privileged = Some(true)), false, false),
         ("host network", template(|t| t.network_mode = Some(NetworkMode::Host)), false, true),
@@ -315,6 +317,13 @@ fn the_policy_refuses_what_it_does_not_name() {
             template(|t| t.security_opt = vec!["no-new-privileges:true".into()]),
             true,
             true,
+        ),
+        ("no label", template(|t| t.security_opt = vec!["label:disable".into()]), false, false),
+        (
+            "new privileges",
+            template(|t| t.security_opt = vec!["no-new-privileges=false".into()]),
+            false,
+            false,
         ),
         ("path", bind("/srv/data", false), false, true),
         ("path that only begins alike", bind("/srvx", false), false, false),
@@ -400,7 +409,7 @@ fn situation() -> impl Strategy<Value = Case> {
         case.memory.wrong_image = wrong;
         case.memory.address_taken = taken && case.container.is_some();
         case.may_destroy = trusted;
-        let policy = always.then_some(evenkeel_api::service::PullPolicy::Always);
+        let policy = always.then_some(PullPolicy::Always);
         case.template.as_mut().unwrap().pull_policy = policy;
         case.accepted.as_mut().unwrap().limits.pids = pids;
         case

@@ -7,7 +7,7 @@ fn part(prefix: u8) -> HostSubnet {
     HostSubnet { network: lan(), host: "h1".parse().unwrap(), subnet }
 }
 
-fn numbered(n: u64) -> InstanceId {
+pub fn numbered(n: u64) -> InstanceId {
     format!("shop.web.{n}.{n}").parse().unwrap()
 }
 
@@ -64,4 +64,44 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_full_part_says_what_is_in_use_and_what_rests() {
+    let (mut book, none) = (Book::default(), BTreeSet::new());
+    for n in 1..=14 {
+        book.assign(&numbered(n), &part(27), &none, secs(0)).unwrap();
+    }
+    book.release(&numbered(3), secs(10));
+    let full = book.assign(&numbered(15), &part(27), &none, secs(11)).unwrap_err();
+    assert_eq!(full.to_string(), "no address of 10.88.1.0/27 is free on network lan: 13 are in use, 1 rest");
+}
+
+#[test]
+fn an_address_that_a_copy_was_found_with_is_its_own_if_nobody_has_it_and_it_has_none() {
+    let mut book = Book::default();
+    let at = |n: u8| Ipv4Addr::new(10, 88, 1, n);
+    let of = |book: &Book, n| book.of(&numbered(n)).get(&lan()).copied();
+    book.adopt(&numbered(1), &lan(), at(5));
+    book.adopt(&numbered(2), &lan(), at(6));
+    assert_eq!((of(&book, 1), of(&book, 2)), (Some(at(5)), Some(at(6))));
+    book.adopt(&numbered(1), &lan(), at(7));
+    assert_eq!(of(&book, 1), Some(at(5)), "for life");
+    // What rests was found after all.
+    book.release(&numbered(1), secs(0));
+    assert_eq!(of(&book, 1), None);
+    book.adopt(&numbered(1), &lan(), at(5));
+    assert_eq!(of(&book, 1), Some(at(5)));
+}
+
+#[test]
+fn giving_up_an_address_concerns_nobody_else() {
+    let (mut book, none) = (Book::default(), BTreeSet::new());
+    for n in 1..=2 {
+        book.assign(&numbered(n), &part(24), &none, secs(0)).unwrap();
+    }
+    let others = book.of(&numbered(2));
+    book.give_up(&numbered(1), &lan(), secs(1));
+    assert_eq!((book.of(&numbered(1)), book.of(&numbered(2))), (BTreeMap::new(), others));
+    assert_eq!(book.owners(), BTreeSet::from([&numbered(2)]));
 }

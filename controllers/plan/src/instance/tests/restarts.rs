@@ -84,3 +84,54 @@ fn restarts() {
     assert!(matches!(after(3).verdict(&few, 1, secs(30)), Verdict::StartAt(_)), "the window has passed");
     assert_eq!(after(9).total, 8);
 }
+
+#[test]
+fn a_run_of_ten_seconds_is_a_good_one_and_the_back_off_begins_anew() {
+    let any = RestartPolicy::default();
+    let lasted = |length: u64| {
+        let mut runs = Runs::default();
+        for n in 0..3 {
+            runs.running(Some(Timestamp(n)), secs(n as u64));
+            runs.ended(secs(n as u64 + 1));
+        }
+        runs.running(Some(Timestamp(3)), secs(10));
+        runs.ended(secs(10 + length));
+        runs
+    };
+    assert_eq!(lasted(9).verdict(&any, 1, secs(19)), Verdict::StartAt(secs(19 + 4)));
+    let mut good = lasted(10);
+    assert_eq!(good.verdict(&any, 1, secs(20)), Verdict::StartAt(secs(20)));
+    good.running(Some(Timestamp(4)), secs(20));
+    good.ended(secs(21));
+    assert_eq!(good.verdict(&any, 1, secs(21)), Verdict::StartAt(secs(22)));
+}
+
+#[test]
+fn a_start_that_fails_waits_longer_each_time_and_is_no_restart() {
+    let (any, mut runs) = (RestartPolicy::default(), Runs::default());
+    for (now, start) in [(100, 101), (101, 103), (103, 107)] {
+        runs.failed_to_start(secs(now));
+        assert_eq!(runs.verdict(&any, 1, secs(now)), Verdict::StartAt(secs(start)));
+    }
+    assert_eq!(runs.total, 0);
+}
+
+#[test]
+fn a_restarted_controller_counts_on_and_knows_the_run_that_it_left() {
+    let mut runs = Runs::known(Some(Timestamp(1)), 3);
+    runs.running(Some(Timestamp(1)), secs(0));
+    assert_eq!(runs.total, 3);
+    runs.running(Some(Timestamp(2)), secs(5));
+    assert_eq!(runs.total, 4);
+}
+
+#[test]
+fn restarts_are_counted_up_to_a_thousand() {
+    let mut runs = Runs::default();
+    for n in 0..=1000 {
+        runs.running(Some(Timestamp(n)), secs(n as u64));
+        runs.ended(secs(n as u64));
+    }
+    let policy = RestartPolicy { max_attempts: Some(1000), ..RestartPolicy::default() };
+    assert!(matches!(runs.verdict(&policy, 1, secs(1000)), Verdict::UsedUp(_)));
+}
