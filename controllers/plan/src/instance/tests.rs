@@ -3,10 +3,12 @@
 mod addresses;
 mod images;
 mod limits;
+mod policy;
 mod reports;
 mod resolvers;
 mod restarts;
 mod starts;
+mod steps;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -27,7 +29,7 @@ use super::book::{Book, REST};
 use super::container::{Container, ContainerState, MountWhat, NetworkChoice, label};
 use super::decide::{Action, Decision, View, decide};
 use super::memory::{Memory, Pull};
-use super::policy::{HostPolicy, Leave, refusal};
+use super::policy::HostPolicy;
 use super::resolv::{self, Resolvers};
 use super::restart::{Runs, Verdict};
 
@@ -272,177 +274,6 @@ fn named_volumes_are_of_the_namespace() {
     assert_eq!(volumes["shop.data"][label::CLUSTER], "u1");
     let name = Some("shop.data".to_owned());
     assert_eq!(spec.mounts[0].what, MountWhat::Volume { name, nocopy: false });
-}
-
-#[test]
-fn the_policy_refuses_what_it_does_not_name() {
-    let template = |change: fn(&mut Template)| {
-        let mut template = Template::default();
-        change(&mut template);
-        template
-    };
-    let bind = |path: &str, read_only| {
-        let source = MountSource::Bind {
-            path: path.into(),
-            propagation: None,
-            selinux: None,
-            create_host_path: false,
-        };
-        Template { mounts: vec![Mount { target: "/x".into(), source, read_only }], ..Template::default() }
-    };
-    let leave = Leave {
-        host_namespaces: BTreeSet::from(["network".into()]),
-        capabilities: BTreeSet::from(["NET_ADMIN".into()]),
-        host_paths: BTreeSet::from(["/srv".into(), "/proc:ro".into()]),
-        ..Leave::default()
-    };
-    let some = HostPolicy { namespaces: BTreeMap::from([("shop".to_owned(), leave)]) };
-    let all = Leave { privileged: true, ..Leave::default() };
-    let all = HostPolicy { namespaces: BTreeMap::from([("*".to_owned(), all)]) };
-    let none = HostPolicy::default();
-    let allowed = |policy: &HostPolicy, template: &Template| {
-        refusal(policy, &"h2".parse().unwrap(), &"shop".parse().unwrap(), template).is_none()
-    };
-    let cases: [(&str, Template, bool, bool); 16] = [
-        ("plain", Template::default(), true, true),
-        ("privileged", template(|t| t.privileged = Some(true)), false, false),
-        ("host network", template(|t| t.network_mode = Some(NetworkMode::Host)), false, true),
-        ("host ipc", template(|t| t.ipc = Some("host".into())), false, false),
-        ("engine's capability", template(|t| t.cap_add = vec!["CHOWN".into()]), true, true),
-        ("capability", template(|t| t.cap_add = vec!["NET_ADMIN".into()]), false, true),
-        ("all capabilities", template(|t| t.cap_add = vec!["ALL".into()]), false, false),
-        ("seccomp", template(|t| t.security_opt = vec!["seccomp=unconfined".into()]), false, false),
-        (
-            "no-new-privileges",
-            template(|t| t.security_opt = vec!["no-new-privileges:true".into()]),
-            true,
-            true,
-        ),
-        ("no label", template(|t| t.security_opt = vec!["label:disable".into()]), false, false),
-        (
-            "new privileges",
-            template(|t| t.security_opt = vec!["no-new-privileges=false".into()]),
-            false,
-            false,
-        ),
-        ("path", bind("/srv/data", false), false, true),
-        ("path that only begins alike", bind("/srvx", false), false, false),
-        ("path upwards", bind("/srv/../etc", false), false, false),
-        ("read-only path, writable", bind("/proc/sys", false), false, false),
-        ("read-only path", bind("/proc/sys", true), false, true),
-    ];
-    for (name, template, by_none, by_some) in &cases {
-        assert_eq!((allowed(&none, template), allowed(&some, template)), (*by_none, *by_some), "{name}");
-        assert!(allowed(&all, template), "{name}");
-    }
-    for socket in ["/var/run/docker.sock", "/run", "/"] {
-        assert!(!allowed(&some, &bind(socket, true)), "{socket}");
-    }
-    let why = refusal(&none, &"h2".parse().unwrap(), &"shop".parse().unwrap(), &cases[1].1).unwrap();
-    assert_eq!(
-        why,
-        "host policy on h2 does not allow privileged for namespace shop; see /etc/evenkeel/policy.yaml"
-    );
-}
-
-/// What an engine would make of an action, in the plainest way.
-fn apply(case: &mut Case, action: Action) {
-    match action {
-        Action::Pull { reference } => case.memory.pull = Some(Pull::Done { reference, digest: None }),
-        Action::Verify { .. } => case.memory.verified = true,
-        Action::Create { spec, .. } => {
-            let mut made = container(&case.id, ContainerState::Created);
-            (made.image, made.limits) = (spec.image.clone(), spec.limits);
-            case.container = Some(made);
-        }
-        Action::Start => {
-            if let Some(container) = &mut case.container {
-                container.state = ContainerState::Running;
-            }
-            case.memory.runs.running(Some(Timestamp(2000)), case.now);
-        }
-        Action::Update(limits) => {
-            if let Some(container) = &mut case.container {
-                container.limits = limits;
-            }
-        }
-        Action::Stop { .. } => {
-            if let Some(container) = &mut case.container {
-                container.state = ContainerState::Exited { code: 143, oom: false };
-            }
-            case.memory.last_code = Some(143);
-        }
-        Action::Remove => {
-            case.container = None;
-            case.memory.container_gone();
-        }
-    }
-}
-
-fn situation() -> impl Strategy<Value = Case> {
-    let desired = prop_oneof![
-        Just(None),
-        Just(Some(Desired::Run)),
-        Just(Some(Desired::Drain)),
-        Just(Some(Desired::Stop)),
-        Just(Some(Desired::Lost)),
-    ];
-    let state = prop_oneof![
-        Just(None),
-        Just(Some(ContainerState::Created)),
-        Just(Some(ContainerState::Running)),
-        Just(Some(ContainerState::Paused)),
-        Just(Some(ContainerState::Dead)),
-        (0i64..3).prop_map(|code| Some(ContainerState::Exited { code, oom: false })),
-    ];
-    let flags = proptest::array::uniform6(any::<bool>());
-    (desired, state, flags, proptest::option::of(1i64..500)).prop_map(|(desired, state, flags, pids)| {
-        let [pinned, missing, wrong, trusted, always, taken] = flags;
-        let mut case = Case::new();
-        match desired {
-            Some(desired) => case.record.as_mut().unwrap().desired = desired,
-            None => case.record = None,
-        }
-        case.container = state.map(|state| container(&case.id, state));
-        case.pin = pinned.then(|| "sha256:aa".to_owned());
-        case.memory.missing = missing.then(|| "registry.lan:5000/web:1".to_owned());
-        case.memory.wrong_image = wrong;
-        case.memory.address_taken = taken && case.container.is_some();
-        case.may_destroy = trusted;
-        let policy = always.then_some(PullPolicy::Always);
-        case.template.as_mut().unwrap().pull_policy = policy;
-        case.accepted.as_mut().unwrap().limits.pids = pids;
-        case
-    })
-}
-
-proptest! {
-    /// From anywhere, a few steps lead to where nothing is to be done, and that is what was wanted.
-    #[test]
-    fn steps_end_where_they_should(mut case in situation()) {
-        let began = case.container.clone();
-        let mut steps = 0;
-        while let Some(action) = case.decide().action {
-            let destroys = matches!(action, Action::Stop { .. } | Action::Remove);
-            prop_assert!(!destroys || case.may_destroy, "{:?}", action);
-            apply(&mut case, action);
-            case.now += secs(100);
-            steps += 1;
-            prop_assert!(steps < 10, "no end: {:?}", case.decide());
-        }
-        let wanted = case.record.as_ref().map(|record| record.desired);
-        let state = case.container.as_ref().map(|container| container.state);
-        match wanted {
-            _ if !case.may_destroy => {}
-            None | Some(Desired::Stop | Desired::Lost) => prop_assert_eq!(state, None),
-            Some(Desired::Run) => {
-                let paused = state == Some(ContainerState::Paused);
-                prop_assert!(paused || state == Some(ContainerState::Running), "{:?}", state);
-            }
-            Some(Desired::Drain) => prop_assert!(began.is_some() || state.is_none()),
-        }
-        prop_assert_eq!(case.decide(), case.decide());
-    }
 }
 
 fn fenced(case: Case) -> Case {
