@@ -238,8 +238,10 @@ fn routes(
             }
         }
     }
+    // What is leaving is not known while the engine does not answer.
+    let may_drop = view.may_remove && view.engine.is_some();
     for found in &view.fabric.routes {
-        if view.may_remove && !wanted.contains_key(&found.to) && !leaving(found, here, standing) {
+        if may_drop && !wanted.contains_key(&found.to) && !leaving(found, here, standing) {
             steps.push(fabric(None, FabricAction::DropRoute(*found)));
         }
     }
