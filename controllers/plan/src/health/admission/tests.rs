@@ -55,6 +55,7 @@ fn a_good_document_is_accepted_with_its_name_filled_in_and_then_left_alone() {
     let accepted = accepted.unwrap();
     assert_eq!((accepted.source_revision, accepted.create_revision), (7, 5));
     assert_eq!(accepted.metadata.name, Some(check().name));
+    assert_eq!(accepted.metadata.namespace, Some(check().namespace));
     assert_eq!((status.observed_revision, status.accepted_revision), (7, Some(7)));
     assert_eq!(told(&status, ConditionType::Valid), (true, "Accepted", ""));
     assert_eq!(told(&status, ConditionType::Degraded), (false, "AsWanted", ""));

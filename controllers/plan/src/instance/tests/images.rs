@@ -35,6 +35,7 @@ fn images() {
     assert_eq!(running.clone().with(|case| case.memory.verified = true).decide().action, None);
     let wrong = running.with(|case| case.memory.wrong_image = true);
     assert_eq!(pull(&wrong), pinned);
+    assert_eq!(wrong.decide().state, None, "it runs on until the right one is here");
     let done = Pull::Done { reference: pinned.into(), digest: None };
     assert_eq!(wrong.with(|case| case.memory.pull = Some(done)).decide().action, Some(Action::Remove));
 }

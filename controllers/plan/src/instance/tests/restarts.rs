@@ -123,6 +123,9 @@ fn a_restarted_controller_counts_on_and_knows_the_run_that_it_left() {
     assert_eq!(runs.total, 3);
     runs.running(Some(Timestamp(2)), secs(5));
     assert_eq!(runs.total, 4);
+    let mut away = Runs::known(Some(Timestamp(1)), 3);
+    away.running(Some(Timestamp(2)), secs(0));
+    assert_eq!(away.total, 4, "it was restarted meanwhile");
 }
 
 #[test]
