@@ -2,6 +2,7 @@
 //! an argument, and what it decides comes out as data.
 
 pub mod dns;
+mod fnv;
 pub mod health;
 pub mod host;
 pub mod instance;

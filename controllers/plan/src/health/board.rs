@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::target::{Question, question};
 use super::verdict::{Answer, Judge, Outcome};
+use crate::fnv::fnv1a;
 
 /// The shortest time between two questions of one check, whatever it says.
 const AT_MOST_EVERY: Duration = Duration::from_millis(50);
@@ -271,8 +272,9 @@ impl Board {
     /// Forget copies that are gone, and checks that are. A copy that is between two runs keeps what is
     /// known of its last one.
     fn forget(&mut self, copies: &BTreeMap<InstanceId, LocalInstance>, checks: &BTreeMap<CheckId, Check>) {
+        // A copy stands here with one check at least.
         let count = |health: &BTreeMap<InstanceId, Health>| -> usize {
-            health.values().map(|h| 1 + h.checks.len()).sum()
+            health.values().map(|h| h.checks.len()).sum()
         };
         let before = count(&self.health);
         self.health.retain(|id, health| {
@@ -326,10 +328,7 @@ fn of_copy<'a>(
 
 /// A share of `whole` that is always the same for a place, and differs between places.
 fn phase((instance, check): &Place, whole: Duration) -> Duration {
-    // FNV-1a: stable over versions of the compiler and of this program.
-    let hash = format!("{instance}/{check}").bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
+    let hash = fnv1a(format!("{instance}/{check}").bytes());
     whole.mul_f64((hash >> 44) as f64 / (1_u64 << 20) as f64)
 }
 

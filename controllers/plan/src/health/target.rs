@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn a_check_asks_the_copys_own_address_by_number_or_name() {
-        let id = "shop.web.1.a".parse().unwrap();
+        let id: InstanceId = "shop.web.1.a".parse().unwrap();
         let ask = |fields: &str, address| {
             let text = format!(r#"{{"target": {{"service": "web"}}, {fields}}}"#);
             question(&serde_json::from_str(&text).unwrap(), &id, &copy(address))
@@ -124,6 +124,10 @@ mod tests {
             header: BTreeMap::new(),
         };
         assert_eq!(ask(r#""type": "http", "port": "http""#, lan), Ok(http));
-        assert!(ask(r#""type": "exec""#, lan).is_err());
+        let exec = Question::Exec { instance: id.clone(), command: vec!["ls".into(), "/".into()] };
+        assert_eq!(ask(r#""type": "exec", "command": ["ls", "/"]"#, lan), Ok(exec));
+        for none in [r#""type": "exec""#, r#""type": "exec", "command": []"#] {
+            assert_eq!(ask(none, lan), Err("the check has no command".to_owned()));
+        }
     }
 }

@@ -77,7 +77,7 @@ impl Judge {
     /// A judge that goes on from a verdict: after a restart of the controller, or with an edited check.
     /// The verdict stands until a row of new answers says otherwise.
     pub fn resumed(verdict: Verdict) -> Self {
-        Self { verdict, passed_once: verdict != Verdict::Starting, ..Self::default() }
+        Self { verdict, ..Self::default() }
     }
 
     /// The verdict as it is.

@@ -24,3 +24,21 @@ spec:
 "
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use evenkeel_api::meta::ObjectRef;
+    use evenkeel_api::text::{DocumentSpec, Origin, parse_document};
+
+    use super::*;
+
+    #[test]
+    fn the_document_is_a_valid_one_and_says_the_name_and_the_address() {
+        let (host, address): (HostName, Ipv4Addr) = ("h1".parse().unwrap(), [10, 0, 0, 11].into());
+        let origin = Origin::Key(ObjectRef::Host(host.clone()));
+        let read = parse_document(&document(&host, address), &origin).unwrap();
+        assert_eq!(read.object, ObjectRef::Host(host));
+        let DocumentSpec::Host(spec) = read.spec else { panic!("{read:?}") };
+        assert_eq!(spec.address, address);
+    }
+}

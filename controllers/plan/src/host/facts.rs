@@ -99,9 +99,9 @@ fn arch(kernel: &str) -> &str {
     }
 }
 
-/// Whether a device is one of our bridges or tunnels.
+/// Whether a device is one of our bridges.
 fn our_device(device: &str) -> bool {
-    device.starts_with("ek-") || device.starts_with("evx")
+    device.starts_with("ek-")
 }
 
 /// The machine's addresses, `lan` first, without those that only its containers use: the engine's
@@ -223,5 +223,17 @@ mod tests {
         let lan = "203.0.113.9".parse().unwrap();
         let facts = facts(lan, &Machine::default(), &Engine::default(), "0.1.0", false);
         assert_eq!(facts.addresses, [Address { address: lan, prefix: 32 }]);
+    }
+
+    #[test]
+    fn a_bridge_of_ours_that_the_engine_forgot_is_still_ours() {
+        let machine = Machine {
+            addresses: vec![at("eth0", "10.0.0.11", 24), at("ek-lan", "10.88.1.1", 16)],
+            routes: vec![route("10.88.0.0/16", "ek-lan", 2)],
+        };
+        let lan = "10.0.0.11".parse().unwrap();
+        let facts = facts(lan, &machine, &Engine::default(), "0.1.0", false);
+        assert_eq!(facts.addresses, [Address { address: lan, prefix: 24 }]);
+        assert!(facts.taken.is_empty(), "{:?}", facts.taken);
     }
 }

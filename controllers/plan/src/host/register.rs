@@ -162,4 +162,11 @@ mod tests {
         assert_eq!(granted(&memory("a", 4, None), "b", seen("a", 6, 7).as_ref(), 9, 1000).incarnation, 7);
         assert_eq!(granted(&Memory::default(), "b", None, 9, 1000).incarnation, 1001);
     }
+
+    #[test]
+    fn an_incarnation_that_may_have_been_seen_is_not_used_again() {
+        let older: Memory = serde_json::from_str(r#"{"boot_id": "b", "incarnation": 4}"#).unwrap();
+        assert_eq!(older, memory("b", 4, None));
+        assert_eq!(granted(&older, "b", None, 9, 1000).incarnation, 5);
+    }
 }

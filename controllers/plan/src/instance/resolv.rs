@@ -6,6 +6,8 @@ use std::net::Ipv4Addr;
 use evenkeel_api::name::{HostName, InstanceId};
 use evenkeel_api::service::Template;
 
+use crate::fnv::fnv1a;
+
 /// What is known of the resolvers of an instance's first network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resolvers {
@@ -46,7 +48,6 @@ pub fn peer(id: &InstanceId, gateways: &BTreeMap<HostName, Ipv4Addr>) -> Option<
 }
 
 fn hash(id: &str, host: &str) -> u64 {
-    // FNV-1a: the same on every machine and in every version.
-    let bytes = id.bytes().chain([0]).chain(host.bytes());
-    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    // The host first: what comes last hardly changes the upper bits, by which hosts of like names are told apart.
+    fnv1a(host.bytes().chain([0]).chain(id.bytes()))
 }

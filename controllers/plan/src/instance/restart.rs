@@ -82,13 +82,10 @@ impl Runs {
         self.ended = Some(now);
     }
 
-    /// Whether the run that ended was a good one. One that began before this process did may be old.
+    /// Whether the run that ended was a good one, as far as this process saw it.
     fn was_good(&self) -> bool {
-        match (self.began, self.ended) {
-            (Some(began), Some(ended)) => ended.saturating_sub(began) >= GOOD_RUN,
-            (None, _) => self.short == 0,
-            (Some(_), None) => true,
-        }
+        let lasted = |began| self.ended.is_none_or(|ended| ended.saturating_sub(began) >= GOOD_RUN);
+        self.began.is_some_and(lasted)
     }
 
     /// What shall become of it after it ended with `code`.

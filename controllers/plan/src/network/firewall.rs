@@ -10,9 +10,9 @@ use std::net::Ipv4Addr;
 
 use evenkeel_api::network::Cidr;
 
-use super::names::digest;
 use super::ranges::collapse;
 use super::state::{Pair, Published};
+use crate::fnv::fnv1a;
 
 /// The comment that marks our rules in the engine's chains.
 pub const COMMENT: &str = "evenkeel";
@@ -61,7 +61,7 @@ pub fn table(rules: &Rules) -> TableText {
     forward(&mut body, rules);
     input(&mut body, rules);
     masquerade(&mut body);
-    let mark = format!("mark_{:016x}", digest(&body));
+    let mark = format!("mark_{:016x}", fnv1a(body.bytes()));
     let text = format!(
         "add table inet {TABLE}\ndelete table inet {TABLE}\ntable inet {TABLE} {{\n  chain {mark} {{\n  }}\n{body}}}\n"
     );

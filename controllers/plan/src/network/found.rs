@@ -120,7 +120,11 @@ pub(super) fn members(
     for (name, here) in here {
         let standing = standing.get(name);
         if here.conflict.is_none() || stands(view, here, standing) {
-            members.insert(here.member.bridge.clone(), here.member.clone());
+            let mut member = here.member.clone();
+            // A part that may not be exchanged yet is the one that copies have.
+            let kept = standing.filter(|_| !view.may_remove).and_then(|standing| standing.part);
+            member.part = kept.unwrap_or(member.part);
+            members.insert(member.bridge.clone(), member);
         }
     }
     for (name, standing) in standing {

@@ -186,6 +186,13 @@ fn unguard(steps: &mut Vec<Step>, view: &View<'_>) {
     }
 }
 
+/// Whether a network stands, or will after this plan.
+fn comes(view: &View<'_>, here: &Here, standing: Option<&Standing<'_>>) -> bool {
+    // One that stands with another part can only be made anew once it may be removed.
+    let may_be_made = view.engine.is_some() && (standing.is_none() || view.may_remove);
+    stands(view, here, standing) || (here.conflict.is_none() && may_be_made)
+}
+
 fn build(
     steps: &mut Vec<Step>,
     view: &View<'_>,
@@ -193,14 +200,10 @@ fn build(
     standing: &BTreeMap<NetworkName, Standing<'_>>,
 ) {
     for (name, here) in here {
+        if !comes(view, here, standing.get(name)) {
+            continue;
+        }
         let there = stands(view, here, standing.get(name));
-        if !there && (here.conflict.is_some() || view.engine.is_none()) {
-            continue;
-        }
-        // One that stands with another part can only be made anew once it may be removed.
-        if !there && standing.contains_key(name) && !view.may_remove {
-            continue;
-        }
         if !there {
             steps.push(Step { network: Some(name.clone()), action: Action::MakeNetwork(here.make.clone()) });
         }
@@ -224,11 +227,8 @@ fn routes(
 ) {
     let mut wanted: BTreeMap<Cidr, (NetworkName, Route)> = BTreeMap::new();
     for (name, here) in here {
-        if here.conflict.is_some() && !stands(view, here, standing.get(name)) {
-            continue;
-        }
         // Without a bridge there is no address for a route's source.
-        if view.engine.is_none() && !is_up(view.fabric, &here.make) {
+        if !comes(view, here, standing.get(name)) {
             continue;
         }
         for (host, part) in inputs.subnets.get(name).into_iter().flatten() {
@@ -238,8 +238,10 @@ fn routes(
             }
         }
     }
+    // What is leaving is not known while the engine does not answer.
+    let may_drop = view.may_remove && view.engine.is_some();
     for found in &view.fabric.routes {
-        if view.may_remove && !wanted.contains_key(&found.to) && !leaving(found, here, standing) {
+        if may_drop && !wanted.contains_key(&found.to) && !leaving(found, here, standing) {
             steps.push(fabric(None, FabricAction::DropRoute(*found)));
         }
     }

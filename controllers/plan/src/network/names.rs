@@ -2,6 +2,8 @@
 
 use evenkeel_api::name::NetworkName;
 
+use crate::fnv::fnv1a;
+
 /// The longest name that the kernel takes for a device.
 const DEVICE_NAME: usize = 15;
 
@@ -23,13 +25,6 @@ pub fn bridge_name(network: &NetworkName) -> String {
     if name.len() <= DEVICE_NAME {
         name
     } else {
-        format!("ek-{:012x}", digest(network.as_str()) & 0xffff_ffff_ffff)
+        format!("ek-{:012x}", fnv1a(network.as_str().bytes()) & 0xffff_ffff_ffff)
     }
-}
-
-/// A short digest that is the same for every build (FNV-1a): it lasts in device names and rule marks, for
-/// which the standard library's hasher gives no promise.
-pub fn digest(text: &str) -> u64 {
-    text.bytes()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }

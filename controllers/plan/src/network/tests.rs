@@ -3,3 +3,5 @@
 mod admission;
 mod hosts;
 mod parts;
+mod status;
+mod told;

@@ -55,6 +55,7 @@ fn a_good_document_is_accepted_with_its_name_filled_in_and_then_left_alone() {
     let accepted = accepted.unwrap();
     assert_eq!((accepted.source_revision, accepted.create_revision), (7, 5));
     assert_eq!(accepted.metadata.name, Some(check().name));
+    assert_eq!(accepted.metadata.namespace, Some(check().namespace));
     assert_eq!((status.observed_revision, status.accepted_revision), (7, Some(7)));
     assert_eq!(told(&status, ConditionType::Valid), (true, "Accepted", ""));
     assert_eq!(told(&status, ConditionType::Degraded), (false, "AsWanted", ""));
@@ -141,4 +142,25 @@ fn a_deleted_document_takes_all_traces_with_it() {
     let known = Known { document: None, accepted: accepted.as_ref(), status: Some(&status) };
     assert_eq!(decide(&check(), &known, &World::default(), Timestamp(0)), Some(Change::Remove));
     assert_eq!(decide(&check(), &Known::default(), &World::default(), Timestamp(0)), None);
+}
+
+#[test]
+fn what_was_said_of_a_document_that_was_never_valid_goes_with_it() {
+    let (_, status) = first("nonsense", &World::default());
+    let known = Known { document: None, accepted: None, status: Some(&status) };
+    assert_eq!(decide(&check(), &known, &World::default(), Timestamp(0)), Some(Change::Remove));
+}
+
+#[test]
+fn a_message_names_three_copies_and_says_how_many_more() {
+    let (web, bad) = (service(WEB), health(Verdict::Unhealthy, "503"));
+    let web_id: ServiceId = "shop/web".parse().unwrap();
+    for (count, end) in [(3, "shop.web.3.3 on h3: 503"), (4, "; and 1 more"), (6, "; and 3 more")] {
+        let mut world = World { services: [(web_id.clone(), &web)].into(), ..World::default() };
+        let copy = |n| (format!("h{n}").parse().unwrap(), format!("shop.web.{n}.{n}").parse().unwrap(), &bad);
+        world.health.insert(web_id.clone(), (1..=count).map(copy).collect());
+        let (_, status) = first(GOOD, &world);
+        let message = told(&status, ConditionType::Degraded).2;
+        assert!(message.ends_with(end) && message.matches(" on h").count() == 3, "{message}");
+    }
 }

@@ -213,3 +213,151 @@ fn a_question_is_taken_once_it_is_due_and_however_late() {
         assert!(world.board.take(due + Duration::from_secs(late)).is_some());
     }
 }
+
+#[test]
+fn the_version_grows_with_every_change_and_only_then() {
+    let mut world = World::new();
+    let mut last = world.board.version();
+    let mut grew =
+        |world: &World| std::mem::replace(&mut last, world.board.version()) < world.board.version();
+    world.answer(true);
+    assert!(grew(&world), "a verdict");
+    world.answer(true);
+    world.update();
+    assert!(!grew(&world), "nothing new");
+    world.checks.clear();
+    world.update();
+    assert!(grew(&world), "a check is gone");
+    let mut world = World::new();
+    world.answer(true);
+    let before = world.board.version();
+    world.copies.clear();
+    world.update();
+    assert!(world.board.version() > before, "a copy is gone");
+}
+
+#[test]
+fn a_first_pass_that_is_not_enough_says_nothing() {
+    let mut world = World::new();
+    world.checks.insert("shop/tcp".parse().unwrap(), check(6, r#", "success_before_passing": 2"#));
+    world.update();
+    assert_eq!((world.answer(true).1, world.state()), (None, None));
+    assert_eq!(world.answer(true).1.map(|t| (t.from, t.to)), Some((None, Verdict::Healthy)));
+}
+
+#[test]
+fn what_is_asked_anew_is_asked_at_once_and_what_is_not_keeps_its_pace() {
+    let paced = || {
+        let mut world = World::new();
+        world.answer(true);
+        world
+    };
+    let mut world = paced();
+    let due = world.board.next();
+    assert!(due > Some(world.now));
+    world.update();
+    assert_eq!(world.board.next(), due);
+    world.checks.insert("shop/tcp".parse().unwrap(), check(9, r#", "interval": "2s", "retries": 2"#));
+    world.update();
+    assert_eq!(world.board.next(), Some(world.now), "an edit");
+
+    let mut world = paced();
+    let mut moved = running(1);
+    moved.observed.addresses.insert("lan".parse().unwrap(), "10.88.1.99".parse().unwrap());
+    world.set(moved);
+    let job = world.board.take(world.now).expect("another address");
+    assert_eq!(job.question, Question::Tcp { address: "10.88.1.99:80".parse().unwrap() });
+}
+
+#[test]
+fn a_verdict_that_an_edited_check_confirms_is_as_old_as_before() {
+    let mut world = World::new();
+    world.answer(true);
+    let since = |world: &World| world.board.health()[&ID.parse::<InstanceId>().unwrap()].checks["tcp"].since;
+    let first = since(&world);
+    world.now += Duration::from_secs(60);
+    world.checks.insert("shop/tcp".parse().unwrap(), check(9, r#", "interval": "2s", "retries": 2"#));
+    world.update();
+    world.answer(true);
+    assert_eq!((world.state(), since(&world)), (Some((Verdict::Healthy, 9, "open")), first));
+    world.answer(false);
+    world.answer(false);
+    assert!(since(&world) > first, "it became unhealthy");
+}
+
+#[test]
+fn nothing_of_an_earlier_run_is_told_with_a_new_one() {
+    let mut world = World::new();
+    world.checks.insert("shop/other".parse().unwrap(), check(6, ""));
+    world.update();
+    world.answer(true);
+    world.answer(true);
+    let health = |world: &World| world.board.health()[&ID.parse::<InstanceId>().unwrap()].clone();
+    assert_eq!(health(&world).checks.len(), 2);
+    world.set(running(2));
+    world.answer(true);
+    assert_eq!((health(&world).started, health(&world).checks.len()), (Timestamp(2), 1));
+}
+
+/// Five copies of the service, all just started.
+fn five() -> World {
+    let mut world = World::new();
+    for n in 1..=5 {
+        world.copies.insert(format!("shop.web.{n}.{n}").parse().unwrap(), running(1));
+    }
+    world.copies.remove(&ID.parse::<InstanceId>().unwrap());
+    world.update();
+    world
+}
+
+/// How soon each of them is asked next.
+fn dues(world: &mut World) -> BTreeSet<Duration> {
+    let mut dues = BTreeSet::new();
+    while let Some(due) = world.board.next() {
+        assert!(due > world.now);
+        world.board.take(due).unwrap();
+        dues.insert(due - world.now);
+    }
+    assert!(dues.len() >= 4, "they are asked apart: {dues:?}");
+    dues
+}
+
+#[test]
+fn copies_that_start_together_are_asked_at_once_and_then_apart() {
+    let mut world = five();
+    for _ in 0..5 {
+        assert_eq!(world.answer(true).0, Duration::ZERO);
+    }
+    let dues = dues(&mut world);
+    assert!(dues.iter().all(|due| (AT_MOST_EVERY..=Duration::from_secs(1)).contains(due)), "{dues:?}");
+}
+
+#[test]
+fn a_restarted_controller_asks_at_once_of_whom_it_knows_no_verdict_and_apart_of_the_others() {
+    let mut world = five();
+    for _ in 0..5 {
+        world.answer(true);
+    }
+    world.board = Board::new(world.board.health().clone());
+    world.update();
+    assert!(dues(&mut world).iter().all(|due| *due <= RESUME_WITHIN));
+
+    let mut world = World::new();
+    world.answer(false);
+    world.board = Board::new(world.board.health().clone());
+    world.update();
+    assert_eq!(world.board.next(), Some(world.now), "it starts still");
+}
+
+#[test]
+fn the_pace_is_even_but_for_a_tenth_whatever_chance_says() {
+    for random in [0, 511, 1023, 1024, u64::MAX] {
+        let mut world = World::new();
+        world.answer(true);
+        world.now = world.board.next().unwrap();
+        let job = world.board.take(world.now).unwrap();
+        world.board.hear(&job, Answer::pass("open"), world.now, world.wall(), random);
+        let pace = world.board.next().unwrap() - world.now;
+        assert!((900..=1100).contains(&pace.as_millis()), "{random}: {pace:?}");
+    }
+}

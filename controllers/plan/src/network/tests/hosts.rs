@@ -9,17 +9,17 @@ use crate::network::host::{HostPlan, Inputs, Verdict, View, Wanted, plan};
 use crate::network::names::{bridge_name, engine_name};
 use crate::network::state::*;
 
-struct World {
-    inputs: Inputs,
-    fabric: FabricState,
-    engine: Option<Vec<EngineNetwork>>,
+pub struct World {
+    pub inputs: Inputs,
+    pub fabric: FabricState,
+    pub engine: Option<Vec<EngineNetwork>>,
     published: BTreeSet<Published>,
-    may_remove: bool,
+    pub may_remove: bool,
 }
 
 impl World {
     /// Host h1 of three, on 10.0.0.0/24, with one network `lan`.
-    fn new() -> Self {
+    pub fn new() -> Self {
         let mut inputs = Inputs { cluster: "c1".into(), ..Inputs::default() };
         let wanted = Wanted { spec: spec(&["10.88.0.0/16"], 24), deleting: false };
         inputs.networks.insert(name("lan"), wanted);
@@ -41,7 +41,7 @@ impl World {
         World { inputs, fabric, engine, published, may_remove: true }
     }
 
-    fn plan(&self) -> HostPlan {
+    pub fn plan(&self) -> HostPlan {
         plan(
             &self.inputs,
             &View {
@@ -56,7 +56,7 @@ impl World {
     }
 
     /// Do what was planned, by hand.
-    fn apply(&mut self, plan: &HostPlan) {
+    pub fn apply(&mut self, plan: &HostPlan) {
         for step in &plan.steps {
             match &step.action {
                 Action::MakeNetwork(make) => self.make(make),
@@ -113,7 +113,7 @@ impl World {
         }
     }
 
-    fn settle(&mut self) -> HostPlan {
+    pub fn settle(&mut self) -> HostPlan {
         let first = self.plan();
         self.apply(&first);
         let second = self.plan();
@@ -121,7 +121,7 @@ impl World {
         second
     }
 
-    fn shown(&self) -> Vec<String> {
+    pub fn shown(&self) -> Vec<String> {
         self.plan().steps.iter().map(|s| s.action.to_string()).collect()
     }
 }
@@ -181,7 +181,7 @@ fn foreign_edits_are_put_right() {
 #[test]
 fn a_conflict_touches_nothing_and_names_both_sides() {
     type Edit = fn(&mut World);
-    let cases: [(&str, Edit); 6] = [
+    let cases: [(&str, Edit); 7] = [
         ("Docker network other", |w| {
             let subnets = vec![("10.88.9.0/24".parse().unwrap(), None)];
             let other = EngineNetwork { name: "other".into(), subnets, ..EngineNetwork::default() };
@@ -208,6 +208,10 @@ fn a_conflict_touches_nothing_and_names_both_sides() {
         ("device name ek-lan", |w| {
             w.fabric.links.insert("ek-lan".into(), Link::default());
         }),
+        ("device name ek-lan", |w| {
+            let addresses = [([10, 88, 9, 1].into(), 16)].into();
+            w.fabric.links.insert("ek-lan".into(), Link { bridge: true, addresses, ..Link::default() });
+        }),
     ];
     for (word, edit) in cases {
         let mut world = World::new();
@@ -227,7 +231,8 @@ fn a_bridge_of_ours_that_the_engine_forgot_is_adopted() {
     let addresses = [([10, 88, 1, 1].into(), 16)].into();
     world.fabric.links.insert("ek-lan".into(), Link { bridge: true, addresses, ..Link::default() });
     world.fabric.foreign.push(ForeignRoute { to: "10.88.0.0/16".parse().unwrap(), link: "ek-lan".into() });
-    world.settle();
+    let after = world.settle();
+    assert!(matches!(after.verdicts[&name("lan")], Verdict::Ready { .. }), "{after:?}");
 }
 
 #[test]
@@ -334,6 +339,9 @@ fn the_table_says_who_may_reach_whom() {
         "iifname \"ek-lan\" ip daddr != { 10.88.0.0/16 } ip daddr @pools counter drop",
         "oifname \"ek-lan\" ip saddr { 10.0.0.0/28 } accept",
         "oifname \"ek-db\" counter drop",
+        "iifname @bridges jump from_pool",
+        "udp dport 53 accept",
+        "ip saddr @pools ip daddr != @pools oifname != @bridges masquerade",
     ] {
         assert!(table.text.contains(line), "{line}\n{}", table.text);
     }

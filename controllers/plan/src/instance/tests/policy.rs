@@ -1,0 +1,75 @@
+//! What a host allows.
+
+use super::*;
+use crate::instance::policy::{Leave, refusal};
+
+#[test]
+fn the_policy_refuses_what_it_does_not_name() {
+    let template = |change: fn(&mut Template)| {
+        let mut template = Template::default();
+        change(&mut template);
+        template
+    };
+    let bind = |path: &str, read_only| {
+        let source = MountSource::Bind {
+            path: path.into(),
+            propagation: None,
+            selinux: None,
+            create_host_path: false,
+        };
+        Template { mounts: vec![Mount { target: "/x".into(), source, read_only }], ..Template::default() }
+    };
+    let leave = Leave {
+        host_namespaces: BTreeSet::from(["network".into()]),
+        capabilities: BTreeSet::from(["NET_ADMIN".into()]),
+        host_paths: BTreeSet::from(["/srv".into(), "/proc:ro".into()]),
+        ..Leave::default()
+    };
+    let some = HostPolicy { namespaces: BTreeMap::from([("shop".to_owned(), leave)]) };
+    let all = Leave { privileged: true, ..Leave::default() };
+    let all = HostPolicy { namespaces: BTreeMap::from([("*".to_owned(), all)]) };
+    let none = HostPolicy::default();
+    let allowed = |policy: &HostPolicy, template: &Template| {
+        refusal(policy, &"h2".parse().unwrap(), &"shop".parse().unwrap(), template).is_none()
+    };
+    let cases: [(&str, Template, bool, bool); 16] = [
+        ("plain", Template::default(), true, true),
+        ("privileged", template(|t| t.privileged = Some(true)), false, false),
+        ("host network", template(|t| t.network_mode = Some(NetworkMode::Host)), false, true),
+        ("host ipc", template(|t| t.ipc = Some("host".into())), false, false),
+        ("engine's capability", template(|t| t.cap_add = vec!["CHOWN".into()]), true, true),
+        ("capability", template(|t| t.cap_add = vec!["NET_ADMIN".into()]), false, true),
+        ("all capabilities", template(|t| t.cap_add = vec!["ALL".into()]), false, false),
+        ("seccomp", template(|t| t.security_opt = vec!["seccomp=unconfined".into()]), false, false),
+        (
+            "no-new-privileges",
+            template(|t| t.security_opt = vec!["no-new-privileges:true".into()]),
+            true,
+            true,
+        ),
+        ("no label", template(|t| t.security_opt = vec!["label:disable".into()]), false, false),
+        (
+            "new privileges",
+            template(|t| t.security_opt = vec!["no-new-privileges=false".into()]),
+            false,
+            false,
+        ),
+        ("path", bind("/srv/data", false), false, true),
+        ("path that only begins alike", bind("/srvx", false), false, false),
+        ("path upwards", bind("/srv/../etc", false), false, false),
+        ("read-only path, writable", bind("/proc/sys", false), false, false),
+        ("read-only path", bind("/proc/sys", true), false, true),
+    ];
+    for (name, template, by_none, by_some) in &cases {
+        assert_eq!((allowed(&none, template), allowed(&some, template)), (*by_none, *by_some), "{name}");
+        assert!(allowed(&all, template), "{name}");
+    }
+    for socket in ["/var/run/docker.sock", "/run", "/"] {
+        assert!(!allowed(&some, &bind(socket, true)), "{socket}");
+    }
+    let why = refusal(&none, &"h2".parse().unwrap(), &"shop".parse().unwrap(), &cases[1].1).unwrap();
+    assert_eq!(
+        why,
+        "host policy on h2 does not allow privileged for namespace shop; see /etc/evenkeel/policy.yaml"
+    );
+}
