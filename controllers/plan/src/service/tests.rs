@@ -13,6 +13,7 @@ use evenkeel_api::service::{Published, ServiceSpec, UpdateOrder};
 
 use super::*;
 
+mod brake;
 mod cases;
 mod exclusive;
 mod losses;
