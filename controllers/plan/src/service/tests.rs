@@ -16,6 +16,7 @@ use super::*;
 mod brake;
 mod cases;
 mod exclusive;
+mod fences;
 mod losses;
 mod properties;
 mod restarting;
