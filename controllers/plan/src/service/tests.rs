@@ -21,6 +21,7 @@ mod losses;
 mod properties;
 mod restarting;
 mod rollbacks;
+mod rollouts;
 
 /// A cluster in memory with hosts that do as they are told.
 pub(super) struct Lab {

@@ -7,18 +7,18 @@ use evenkeel_api::service::{FailureAction, UpdateOrder};
 
 use super::*;
 
-fn wanted(image: &str, order: UpdateOrder) -> ServiceSpec {
+pub(super) fn wanted(image: &str, order: UpdateOrder) -> ServiceSpec {
     let mut wanted = spec(image, 3);
     wanted.deploy.update_config.failure_action = Some(FailureAction::Rollback);
     wanted.deploy.update_config.order = Some(order);
     wanted
 }
 
-fn rollout(lab: &Lab) -> &Rollout {
+pub(super) fn rollout(lab: &Lab) -> &Rollout {
     &lab.service("shop/web").rollout.as_ref().unwrap().value
 }
 
-fn is_of(copy: &Copy, template: i64) -> bool {
+pub(super) fn is_of(copy: &Copy, template: i64) -> bool {
     copy.record.as_ref().is_some_and(|record| record.value.template.revision == template)
 }
 
@@ -172,7 +172,7 @@ fn going_back_is_not_given_up() {
     assert_eq!(rollout(&lab).rejected, [bad].into());
 }
 
-fn say(lab: &mut Lab, revision: i64, pin: Option<Pin>) {
+pub(super) fn say(lab: &mut Lab, revision: i64, pin: Option<Pin>) {
     let pin = pin.map(|value| At { value, mod_revision: revision, create_revision: revision });
     lab.model.world.services.get_mut(&id("shop/web")).unwrap().pin = pin;
 }
@@ -324,7 +324,7 @@ fn going_back(lab: &mut Lab) -> (i64, i64) {
     (good, bad)
 }
 
-fn of(lab: &Lab, template: i64) -> BTreeMap<InstanceId, HostName> {
+pub(super) fn of(lab: &Lab, template: i64) -> BTreeMap<InstanceId, HostName> {
     let copies = lab.service("shop/web").copies.iter().filter(|(_, copy)| is_of(copy, template));
     copies.map(|(id, copy)| (id.clone(), copy.host.clone())).collect()
 }
