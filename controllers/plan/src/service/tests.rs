@@ -18,6 +18,7 @@ mod cases;
 mod exclusive;
 mod fences;
 mod losses;
+mod pairs;
 mod properties;
 mod restarting;
 mod rollbacks;
