@@ -17,6 +17,7 @@ mod brake;
 mod cases;
 mod exclusive;
 mod fences;
+mod going_back;
 mod losses;
 mod pairs;
 mod properties;
