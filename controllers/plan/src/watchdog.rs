@@ -223,5 +223,24 @@ mod tests {
         assert!(why(Some(&beat), "b", 13.1, "c1").contains("does not run"));
         assert!(why(Some(&beat), "another", 12.0, "c1").contains("does not run"));
         assert!(why(Some(&beat), "b", 10.5, "c1").contains("does not run"), "a clock that went back");
+        // The instants at which it is over: half of its time is gone, and nothing was written for two seconds.
+        assert_eq!(why(Some(&beat), "b", 12.499, "c1"), "");
+        assert!(why(Some(&beat), "b", 12.5, "c1").contains("does not confirm"));
+        assert_eq!((runs(Some(&beat), "b", at(12.999)), runs(Some(&beat), "b", at(13.0))), (true, false));
+    }
+
+    #[test]
+    fn what_was_never_proved_does_not_start_just_after_a_boot_either() {
+        let unproved = Watch::new(guards(), None, "b").beat(at(1.0), "b");
+        let why = cover(Some(&unproved), "b", at(1.1), "c1", &guards().guards["c1"]).unwrap_err();
+        assert!(why.contains("does not confirm"), "{why}");
+    }
+
+    #[test]
+    fn the_lives_to_be_proved_are_those_of_the_guards() {
+        let mut watch = Watch::new(Guards::default(), None, "b");
+        assert_eq!((watch.is_empty(), watch.instances()), (true, BTreeSet::new()));
+        watch.take(guards());
+        assert_eq!((watch.is_empty(), watch.instances()), (false, [id()].into()));
     }
 }

@@ -92,7 +92,8 @@ pub(crate) fn reap(draft: &mut Draft<'_>, id: &InstanceId) {
         }
         Rest::Within(time) => draft.plan.wake(time),
         Rest::Unknown if copy.is_forsaken() => give_up(draft, id, &copy.cause),
-        Rest::Unknown if copy.desired == Desired::Drain => {
+        // One that was told to stop already has no further step.
+        Rest::Unknown => {
             let memory = draft.memory.and_then(|memory| memory.copies.get(id));
             let since = memory.and_then(|copy| copy.drain_since).unwrap_or(draft.now);
             let due = since + draft.stop_delay();
@@ -102,7 +103,6 @@ pub(crate) fn reap(draft: &mut Draft<'_>, id: &InstanceId) {
                 draft.plan.wake(due - draft.now);
             }
         }
-        Rest::Unknown => {}
     }
 }
 

@@ -13,19 +13,19 @@ const LOSSES: usize = 3;
 /// ... within this time make a host one that flaps; it is trusted again when they are so long ago.
 const WITHIN: Duration = Duration::from_secs(600);
 
-/// What stays of a host's memory when it is back. `lost`: it was gone long enough to be a suspect, and it was not
-/// the whole cluster that was cut.
+/// What stays of a host's memory when it is back: its last losses, of which more would decide nothing. `lost`: it
+/// was gone long enough to be a suspect, and it was not the whole cluster that was cut.
 pub(crate) fn back(before: &HostMemory, lost: bool, now: Duration) -> Vec<Duration> {
-    let recent = before.losses.iter().copied().filter(|at| now.saturating_sub(*at) < WITHIN);
-    recent.chain(lost.then_some(now)).collect()
+    let mut losses: Vec<Duration> = before.losses.iter().copied().chain(lost.then_some(now)).collect();
+    let early = losses.len().saturating_sub(LOSSES);
+    losses.drain(..early);
+    losses
 }
 
 /// Until when a host is given nothing new, if so.
 fn until(host: &HostMemory, now: Duration) -> Option<Duration> {
-    let recent: Vec<Duration> =
-        host.losses.iter().copied().filter(|at| now.saturating_sub(*at) < WITHIN).collect();
-    let enough = recent.len().checked_sub(LOSSES)?;
-    recent.get(enough).map(|at| *at + WITHIN)
+    let until = *host.losses.iter().nth_back(LOSSES - 1)? + WITHIN;
+    (until > now).then_some(until)
 }
 
 impl Memory {

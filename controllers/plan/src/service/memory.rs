@@ -54,7 +54,7 @@ pub(crate) struct HostMemory {
     pub incarnation: Option<u64>,
     /// When its copies were given up; `Some(None)`: before we led.
     pub evicted: Option<Option<Duration>>,
-    /// When it came back after it was lost, of late.
+    /// When it came back after it was lost, the last few times.
     pub losses: Vec<Duration>,
 }
 

@@ -84,11 +84,12 @@ fn suspect(draft: &mut Draft<'_>, why: String) {
 fn is_doubted(draft: &mut Draft<'_>, name: &ObjectName) -> bool {
     let last = draft.memory.and_then(|memory| memory.doubted.get(name).copied());
     let Some((last, check)) = last.zip(draft.service.checks.get(name)) else { return false };
-    let due = last.saturating_add(settle(check));
-    if due > draft.now {
-        draft.plan.wake(due - draft.now);
+    let rest = last.saturating_add(settle(check)).saturating_sub(draft.now);
+    if rest.is_zero() {
+        return false;
     }
-    due > draft.now
+    draft.plan.wake(rest);
+    true
 }
 
 /// How many copies fail a check, and of how many, where that is half of them or more. Of a single copy it

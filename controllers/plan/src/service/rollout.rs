@@ -55,11 +55,12 @@ pub(crate) fn is_good(draft: &mut Draft<'_>, id: &InstanceId) -> bool {
         return false;
     }
     let since = draft.memory.and_then(|memory| memory.ready_since(id)).unwrap_or(draft.now);
-    let due = since + watch;
-    if due > draft.now {
-        draft.plan.wake(due - draft.now);
+    let rest = (since + watch).saturating_sub(draft.now);
+    if rest.is_zero() {
+        return true;
     }
-    due <= draft.now
+    draft.plan.wake(rest);
+    false
 }
 
 /// Count new copies that failed while they were watched, and act when there are too many. Whether the target
@@ -151,7 +152,7 @@ pub(crate) fn exchange(draft: &mut Draft<'_>) {
     let wanted = draft.wanted.clone();
     let standings: Vec<Standing> = wanted.iter().map(|slot| standing(draft, slot)).collect();
     let done = standings.iter().all(|standing| matches!(standing, Standing::Good | Standing::WrittenOff));
-    if done && !draft.plan.more {
+    if done && wanted.iter().all(|slot| is_exchanged(draft, slot)) && !draft.plan.more {
         let target = draft.target();
         draft.rollout.phase = Phase::Done;
         draft.tell(None, false, "RolloutDone", format!("all copies are of template {target}"));
@@ -183,6 +184,12 @@ pub(crate) fn exchange(draft: &mut Draft<'_>) {
             None => {}
         }
     }
+}
+
+/// Whether no older copy of a slot is left: one that serves on beside a copy that failed is exchanged yet.
+fn is_exchanged(draft: &Draft<'_>, slot: &Slot) -> bool {
+    let live = draft.live(slot);
+    live.iter().filter_map(|id| draft.copies.get(id)).all(|copy| draft.is_updated(copy.template))
 }
 
 fn standing(draft: &mut Draft<'_>, slot: &Slot) -> Standing {

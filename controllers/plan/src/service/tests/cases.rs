@@ -9,7 +9,7 @@ use evenkeel_api::service::{Attribute, Constraint, FailureAction};
 
 use super::*;
 
-fn check() -> Check {
+pub(super) fn check() -> Check {
     let spec = HealthCheckSpec {
         target: Target { service: "web".parse().unwrap() },
         probe: ProbeKind::Tcp,
@@ -29,7 +29,7 @@ fn check() -> Check {
     Check { spec, revision: 7 }
 }
 
-fn set_check(lab: &mut Lab, check: Option<Check>) {
+pub(super) fn set_check(lab: &mut Lab, check: Option<Check>) {
     let checks = &mut lab.model.world.services.get_mut(&id("shop/web")).unwrap().checks;
     checks.clear();
     checks.extend(check.map(|check| ("tcp".parse().unwrap(), check)));
@@ -148,6 +148,7 @@ fn continue_goes_on_past_failures_and_a_ratio_allows_some() {
     for (action, ratio, goes_on) in [
         (FailureAction::Continue, None, true),
         (FailureAction::Pause, Some(0.5), true),
+        (FailureAction::Pause, Some(0.25), true),
         (FailureAction::Pause, Some(0.2), false),
     ] {
         let mut wanted = spec("web:1", 4);

@@ -8,18 +8,18 @@ use proptest::prelude::*;
 
 use super::*;
 
-const S: Duration = Duration::from_secs(5);
+pub(super) const S: Duration = Duration::from_secs(5);
 /// From a host's absence to the record that gives its copy up: `lost_after` but for the life of its lease.
-const GIVEN_UP: Duration = Duration::from_secs(2);
+pub(super) const GIVEN_UP: Duration = Duration::from_secs(2);
 
-fn db(image: &str, replicas: u32) -> ServiceSpec {
+pub(super) fn db(image: &str, replicas: u32) -> ServiceSpec {
     let mut spec = spec(image, replicas);
     spec.template.exclusive = true;
     spec
 }
 
 /// A cluster with one exclusive copy, on h1.
-fn lab() -> Lab {
+pub(super) fn lab() -> Lab {
     let mut lab = Lab::new(3);
     lab.put("shop/db", db("db:1", 1));
     lab.seconds(2);
@@ -28,7 +28,7 @@ fn lab() -> Lab {
 }
 
 /// The time until the slot has another copy than now, at most a minute.
-fn until_replaced(lab: &mut Lab) -> Option<Duration> {
+pub(super) fn until_replaced(lab: &mut Lab) -> Option<Duration> {
     let (began, before) = (lab.model.now, lab.running("shop/db"));
     let copies = |lab: &Lab| {
         let live = lab.running("shop/db");
@@ -211,6 +211,7 @@ fn a_copy_from_before_the_slot_was_exclusive_is_believed_only_of_its_host_or_a_p
     lab.put("shop/db", db("db:1", 1));
     assert_eq!(until_replaced(&mut lab), None);
     assert!(degraded(&lab).contains("evenkeel host confirm-dead h1"), "{}", degraded(&lab));
+    assert_eq!(lab.model.settle().unwrap().1, None, "no time changes that");
     let dead = [(host("h1"), 1)].into();
     lab.model.world.brake = Some(At { value: Brake { dead }, mod_revision: 1, create_revision: 1 });
     assert!(until_replaced(&mut lab).is_some());

@@ -18,7 +18,7 @@ pub(super) fn rollout(lab: &Lab) -> &Rollout {
     &lab.service("shop/web").rollout.as_ref().unwrap().value
 }
 
-fn is_of(copy: &Copy, template: i64) -> bool {
+pub(super) fn is_of(copy: &Copy, template: i64) -> bool {
     copy.record.as_ref().is_some_and(|record| record.value.template.revision == template)
 }
 
