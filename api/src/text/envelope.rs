@@ -113,10 +113,9 @@ fn recognise(root: &Node) -> Result<(), Fault> {
     };
     if root.entry("apiVersion").is_none() {
         if let Some(services) = root.entry("services") {
-            return Err(Fault::new(format!(
-                "this is a Compose file; evenkeel takes one document a service: write `apiVersion: {API_VERSION}`, \
-                 `kind: Service`, `metadata` with name and namespace, and put the service's body below `spec`"
-            ))
+            return Err(Fault::new(
+                "this is a Compose file, and evenkeel takes one document a service; `evenkeel import FILE` writes them",
+            )
             .at(services.key_at));
         }
         if let Some(image) = root.entry("image") {

@@ -6,7 +6,7 @@
 
 mod check;
 mod de;
-mod dollar;
+pub mod dollar;
 mod envelope;
 mod error;
 mod interpolate;
