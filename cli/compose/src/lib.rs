@@ -27,6 +27,7 @@ mod yaml;
 pub use report::{Finding, Severity};
 pub use world::{NoFile, World};
 
+use convert::Wanted;
 use load::{Fatal, Loader, Project};
 use report::Report;
 use tree::At;
@@ -42,6 +43,8 @@ pub struct Options {
     pub profiles: Vec<String>,
     /// The namespace; absent: named as Compose names the project.
     pub namespace: Option<Namespace>,
+    /// Where the folder of the first file lies on the hosts, so that relative paths mean something there.
+    pub files_at: Option<PathBuf>,
 }
 
 /// What came of it.
@@ -104,7 +107,9 @@ fn converted(options: &Options, project: &Project, world: &dyn World, report: &m
         let chosen = project.env.get("COMPOSE_PROFILES", world).unwrap_or_default();
         profiles.extend(chosen.split(',').map(|profile| profile.trim().to_owned()));
     }
-    convert::convert(project, &profiles, namespace.as_str(), world, report)
+    let wanted =
+        Wanted { profiles: &profiles, namespace: namespace.as_str(), files_at: options.files_at.as_deref() };
+    convert::convert(project, wanted, world, report)
 }
 
 /// The namespace that is asked for, or else what Compose would call the project, which is told.

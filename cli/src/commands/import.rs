@@ -25,6 +25,9 @@ pub struct Import {
     /// The namespace of all services [default: the project's name, as by Compose]
     #[arg(short, long, env = "EVENKEEL_NAMESPACE")]
     namespace: Option<Namespace>,
+    /// Where the folder of the first file lies on the hosts: relative mounts are written below it
+    #[arg(long, value_name = "DIR")]
+    files_at: Option<PathBuf>,
     /// Where the documents go (- is standard output)
     #[arg(long, default_value = "-", value_name = "FILE|-")]
     to: PathBuf,
@@ -41,6 +44,7 @@ impl Import {
             env_files: self.env_file.clone(),
             profiles: self.profile.clone(),
             namespace: self.namespace.clone(),
+            files_at: self.files_at.clone(),
         };
         let imported = import(&options, &Machine { directory: std::env::current_dir()? });
         for finding in &imported.findings {

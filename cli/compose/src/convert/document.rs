@@ -6,9 +6,9 @@ use evenkeel_api::text::{Origin, Warning, parse_document};
 use crate::Object;
 use crate::emit::{Emitted, emit};
 use crate::report::{Report, Severity};
-use crate::tree::{At, Lack, Node, Value};
+use crate::tree::{At, Entry, Node, Value};
 
-use super::Draft;
+use super::{Draft, lacks};
 
 /// The most rounds in which problems are looked for behind problems.
 const ROUNDS: usize = 40;
@@ -70,7 +70,12 @@ fn envelope(draft: &Draft, kind: &str, namespace: Option<&str>) -> Node {
 /// Reads the document, and what would be left of it without its problems, until none is found.
 fn validate(draft: &mut Draft, kind: &str, namespace: Option<&str>) {
     let mut root = envelope(draft, kind, namespace);
-    without_broken(&mut root);
+    if let Some(spec) = root.get_mut("spec") {
+        without_lacking(spec, &mut Vec::new());
+        if kind == "Service" && spec.get("image").is_none() {
+            spec.put("image", draft.at, Node::text_at("IMAGE", draft.at));
+        }
+    }
     for _ in 0..ROUNDS {
         let written = emit(&root);
         match parse_document(&written.text, &Origin::file("")) {
@@ -82,11 +87,9 @@ fn validate(draft: &mut Draft, kind: &str, namespace: Option<&str>) {
                 let mut mended = false;
                 for problem in std::iter::once(&*error).chain(error.also.iter().map(|also| &**also)) {
                     let at = place(&written, problem.line).unwrap_or(draft.at);
-                    let what = match lacking(&root, at) {
-                        Some(names) => format!("{} ({} is not set)", sentence(problem), names.join(" and ")),
-                        None => sentence(problem),
-                    };
-                    draft.tell(Severity::Refused, at, below_spec(&problem.path), what, "");
+                    // By its place, since the path is that of what is left.
+                    let path = path_of(&draft.body, at).unwrap_or_else(|| below_spec(&problem.path));
+                    draft.tell(Severity::Refused, at, path, sentence(problem), "");
                     mended |= match is_dispensable(&problem.path) {
                         true => remove(&mut root, &problem.path),
                         // An unknown key has the path of what it stands in.
@@ -101,26 +104,22 @@ fn validate(draft: &mut Draft, kind: &str, namespace: Option<&str>) {
     }
 }
 
-/// Takes out what could not be filled in: that is told already.
-fn without_broken(node: &mut Node) {
+/// Takes out what its variables lacked so much that it is refused already.
+fn without_lacking(node: &mut Node, path: &mut Vec<String>) {
     match &mut node.value {
-        Value::Map(entries) => {
-            entries.iter_mut().for_each(|entry| without_broken(&mut entry.value));
-            entries.retain(|entry| !is_broken(&entry.value) || entry.key == "image" || entry.key == "spec");
-        }
-        Value::List(items) => {
-            items.iter_mut().for_each(without_broken);
-            items.retain(|item| !is_broken(item));
-        }
+        Value::Map(entries) => entries.retain_mut(|Entry { key, value, .. }| {
+            path.push(key.clone());
+            without_lacking(value, path);
+            let keep = !lacks::is_told(path, value);
+            path.pop();
+            keep
+        }),
+        Value::List(items) => items.retain_mut(|item| {
+            without_lacking(item, path);
+            !lacks::is_told(path, item)
+        }),
         _ => {}
     }
-    if is_broken(node) && node.text().is_some() {
-        node.value = Value::Text("IMAGE".to_owned());
-    }
-}
-
-fn is_broken(node: &Node) -> bool {
-    matches!(node.lack, Some(Lack::Broken(_)))
 }
 
 /// Whether a part can be taken out so that something is left to look at.
@@ -150,19 +149,6 @@ fn below_spec(path: &str) -> String {
     path.strip_prefix("spec").unwrap_or(path).trim_start_matches('.').to_owned()
 }
 
-/// The variables that were not set in the part that stands at a place.
-fn lacking(root: &Node, at: At) -> Option<Vec<String>> {
-    let mut found = None;
-    root.scalars(&mut Vec::new(), &mut |_, node| {
-        if node.at == at
-            && let Some(Lack::Unset(names)) = &node.lack
-        {
-            found = Some(names.clone());
-        }
-    });
-    found
-}
-
 /// Takes the entry out that is written at a place.
 fn remove_at(node: &mut Node, at: At) -> bool {
     match &mut node.value {
@@ -180,7 +166,8 @@ fn remove_at(node: &mut Node, at: At) -> bool {
     }
 }
 
-/// Takes the part at a dotted path out; keys may have dots themselves.
+/// Takes the part at a dotted path out, of a list the whole item: what is left of one would be wrong for other
+/// reasons. Keys may have dots themselves.
 fn remove(node: &mut Node, path: &str) -> bool {
     let rest = |key: &str| {
         let rest = path.strip_prefix(key)?;
@@ -188,26 +175,37 @@ fn remove(node: &mut Node, path: &str) -> bool {
     };
     match &mut node.value {
         Value::Map(entries) => {
-            let Some((index, below)) =
-                entries.iter().enumerate().find_map(|(index, entry)| Some((index, rest(&entry.key)?)))
-            else {
-                return false;
-            };
+            let found =
+                entries.iter().enumerate().find_map(|(index, entry)| Some((index, rest(&entry.key)?)));
+            let Some((index, below)) = found else { return false };
             if below.is_empty() || !remove(&mut entries[index].value, below) {
                 entries.remove(index);
             }
             true
         }
         Value::List(items) => {
-            let (index, below) = path.split_once('.').unwrap_or((path, ""));
-            let Some(index) = index.parse().ok().filter(|index: &usize| *index < items.len()) else {
-                return false;
-            };
-            if below.is_empty() || !remove(&mut items[index], below) {
-                items.remove(index);
-            }
+            let index = path.split('.').next().and_then(|index| index.parse().ok());
+            let Some(index) = index.filter(|index: &usize| *index < items.len()) else { return false };
+            items.remove(index);
             true
         }
         _ => false,
+    }
+}
+
+/// The path of the part that is written at a place.
+fn path_of(node: &Node, at: At) -> Option<String> {
+    let below =
+        |step: &str, path: String| if path.is_empty() { step.to_owned() } else { format!("{step}.{path}") };
+    match &node.value {
+        Value::Map(entries) => entries.iter().find_map(|Entry { key, key_at, value }| {
+            let own = (*key_at == at || value.at == at).then(String::new);
+            path_of(value, at).or(own).map(|path| below(key, path))
+        }),
+        Value::List(items) => items.iter().enumerate().find_map(|(index, item)| {
+            let own = (item.at == at).then(String::new);
+            path_of(item, at).or(own).map(|path| below(&index.to_string(), path))
+        }),
+        _ => None,
     }
 }

@@ -27,6 +27,8 @@ use volumes::Volumes;
 struct Facts<'a> {
     project: &'a Project,
     world: &'a dyn World,
+    /// Where the project's folder lies on the hosts.
+    files_at: Option<&'a Path>,
     /// Where relative paths begin, of each file.
     bases: Vec<PathBuf>,
     /// What the services that are imported are called here.
@@ -74,6 +76,8 @@ struct Told {
     path: String,
     what: String,
     todo: String,
+    /// Whether only the document's comments say so.
+    quiet: bool,
 }
 
 impl Told {
@@ -105,7 +109,15 @@ impl Draft {
     ) {
         let (path, what, todo) = (self.path(path.as_ref()), what.into(), todo.into());
         if self.told.iter().all(|told| told.at != at || told.what != what) {
-            self.told.push(Told { severity, at, path, what, todo });
+            self.told.push(Told { severity, at, path, what, todo, quiet: false });
+        }
+    }
+
+    /// Says something in the document's comments, where the report says it in its own way.
+    fn note(&mut self, severity: Severity, at: At, path: &str, what: String, todo: String) {
+        self.tell(severity, at, path, what, todo);
+        if let Some(told) = self.told.last_mut().filter(|told| told.at == at) {
+            told.quiet = true;
         }
     }
 
@@ -114,17 +126,26 @@ impl Draft {
     }
 
     fn report(self, report: &mut Report) {
-        for Told { severity, at, path, what, todo } in self.told {
+        for Told { severity, at, path, what, todo, .. } in self.told.into_iter().filter(|told| !told.quiet) {
             report.add(severity, at, path, what, todo);
         }
     }
 }
 
-/// Converts a project whose services of `profiles` are wanted.
+/// What is wanted of a project.
+pub(crate) struct Wanted<'a> {
+    /// The profiles whose services are wanted.
+    pub profiles: &'a [String],
+    /// The namespace of all.
+    pub namespace: &'a str,
+    /// Where the project's folder lies on the hosts, if that was said.
+    pub files_at: Option<&'a Path>,
+}
+
+/// Converts a project.
 pub(crate) fn convert(
     project: &Project,
-    profiles: &[String],
-    namespace: &str,
+    Wanted { profiles, namespace, files_at }: Wanted<'_>,
     world: &dyn World,
     report: &mut Report,
 ) -> Vec<Object> {
@@ -134,6 +155,7 @@ pub(crate) fn convert(
     let mut facts = Facts {
         project,
         world,
+        files_at,
         bases: report.bases(),
         names: names::of_services(&services),
         asleep,
@@ -223,6 +245,7 @@ fn service(
         draft.body = Node::map_at(entry.key_at);
     }
     names::renamed(&mut draft, services);
+    names::tasks(&mut draft, services);
     names::container_name(&mut draft);
     small::without_effect(&mut draft);
     small::image(&mut draft);

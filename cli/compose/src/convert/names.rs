@@ -52,6 +52,21 @@ pub(super) fn renamed(draft: &mut Draft, services: &[&Entry]) {
     }
 }
 
+/// Tells of Swarm's name for all copies of a service, which is the service's own here.
+pub(super) fn tasks(draft: &mut Draft, services: &[&Entry]) {
+    let mut found = Vec::new();
+    draft.body.scalars(&mut Vec::new(), &mut |path, node| {
+        let Some(text) = node.text().filter(|text| text.contains("tasks.")) else { return };
+        if let Some(entry) = services.iter().find(|entry| mentions(text, &format!("tasks.{}", entry.key))) {
+            found.push((node.at, path.join("."), label(&entry.key)));
+        }
+    });
+    for (at, path, name) in found {
+        let what = format!("tasks.{name} is Swarm's name for all copies, and nothing answers to it here");
+        draft.tell(Severity::Decide, at, path, what, format!("write {name}, which gives all copies"));
+    }
+}
+
 /// Whether a text has a name in it as a word.
 fn mentions(text: &str, name: &str) -> bool {
     let part = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';

@@ -30,8 +30,8 @@ impl Volumes {
                 }
                 None => Ok(name),
             };
-            if used.contains(&entry.key) && found.is_ok() {
-                tell(entry, report);
+            if let (true, Ok(name)) = (used.contains(&entry.key), &found) {
+                tell(entry, name, report);
             }
             volumes.insert(entry.key.clone(), found);
         }
@@ -49,10 +49,9 @@ fn unusable(config: &Node) -> Option<&'static str> {
     }
 }
 
-fn tell(entry: &Entry, report: &mut Report) {
-    let config = &entry.value;
-    let path = format!("volumes.{}", entry.key);
-    let external = config.get("external").is_some_and(|node| node.text() != Some("false"));
+fn tell(entry: &Entry, name: &str, report: &mut Report) {
+    let external = entry.value.get("external").is_some_and(|node| node.text() != Some("false"));
+    let called = if name == entry.key { String::new() } else { format!("it is called {name} here; ") };
     let (severity, what, todo) = if external {
         let what =
             "the volume is external, and its data does not come along: the copies begin with an empty one";
@@ -65,7 +64,7 @@ fn tell(entry: &Entry, report: &mut Report) {
         let what = "the volume lies on the host of its first copy, and begins empty: what Compose has in its own does not come along";
         (Severity::Changed, what, "")
     };
-    report.add(severity, entry.key_at, path, what, todo);
+    report.add(severity, entry.key_at, format!("volumes.{}", entry.key), format!("{called}{what}"), todo);
 }
 
 /// The names of volumes that services mount.
@@ -152,6 +151,13 @@ fn source(draft: &mut Draft, facts: &Facts<'_>, path: &str, source: &str, at: At
         return Some(absolute);
     }
     if source.starts_with('.') {
+        if let Some(there) = on_hosts(facts, source, at) {
+            let what = format!(
+                "{there} is written for {source}: it must be on the hosts, and their policy must allow it"
+            );
+            draft.tell(Severity::Changed, at, path, what, "");
+            return Some(there);
+        }
         let absolute = join(&facts.world.directory(), &join(facts.base(at), source).to_string_lossy());
         let absolute = absolute.to_string_lossy().into_owned();
         let what = format!(
@@ -167,6 +173,13 @@ fn source(draft: &mut Draft, facts: &Facts<'_>, path: &str, source: &str, at: At
     };
     draft.tell(Severity::Refused, at, path, why, "write another volume, or a path that the hosts have");
     None
+}
+
+/// Where a file of the project lies on the hosts, if whoever imports said where the project does.
+fn on_hosts(facts: &Facts<'_>, source: &str, at: At) -> Option<String> {
+    let root = facts.files_at?;
+    let below = facts.base(at).strip_prefix(&facts.project.base).ok()?;
+    Some(join(root, &join(below, source).to_string_lossy()).to_string_lossy().into_owned())
 }
 
 /// The options that Compose knows; it overlooks others.
