@@ -44,7 +44,7 @@ Examples:
   evenkeel describe shop/web              all that is known of one service
   evenkeel plan -f shop/web.yaml          what would happen, and on which hosts
   evenkeel get copies shop/web -o json    for a program
-  evenkeel import compose.yaml >shop.yaml Compose files into documents, with a report
+  evenkeel import compose.yaml >s.yaml    Compose files into documents, with a report
 
 Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 did not come about, 4 time ran out";
 

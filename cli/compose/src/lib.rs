@@ -79,6 +79,11 @@ impl Import {
         self.objects.iter().filter(|object| !object.refused).count()
     }
 
+    /// How many services were imported: without one the networks are of no use.
+    pub fn services(&self) -> usize {
+        self.objects.iter().filter(|object| !object.refused && object.name.starts_with("Service ")).count()
+    }
+
     /// How many findings are of a severity.
     pub fn count(&self, severity: Severity) -> usize {
         self.findings.iter().filter(|finding| finding.severity == severity).count()
@@ -95,7 +100,17 @@ pub fn import(options: &Options, world: &dyn World) -> Import {
     Import { objects, findings: loader.report.findings() }
 }
 
+/// What may stand at the top of a Compose file, beside `x-` keys.
+const SECTIONS: [&str; 8] =
+    ["name", "version", "services", "networks", "volumes", "configs", "secrets", "models"];
+
 fn converted(options: &Options, project: &Project, world: &dyn World, report: &mut Report) -> Vec<Object> {
+    for entry in project.root.entries() {
+        if !SECTIONS.contains(&entry.key.as_str()) && !entry.key.starts_with("x-") {
+            let what = format!("no Compose file has a key `{}` at its top", entry.key);
+            report.add(Severity::Refused, entry.key_at, entry.key.clone(), what, "mend it, or take it out");
+        }
+    }
     if project.section("services").is_empty() {
         let what = "there are no `services` in this file";
         report.add(Severity::Refused, At { line: 0, ..project.root.at }, "", what, "");

@@ -11,7 +11,7 @@ use crate::tree::{At, Entry, Node, Tag, Value};
 /// The largest file that is read.
 pub(crate) const MAX_BYTES: usize = 1024 * 1024;
 /// The most parts of one import, with every alias, extended service and included file counted anew.
-pub(crate) const MAX_NODES: usize = 200_000;
+pub(crate) const MAX_NODES: usize = 100_000;
 /// How deep lists and mappings may stand in each other.
 const MAX_DEPTH: usize = 48;
 

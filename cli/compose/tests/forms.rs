@@ -319,7 +319,7 @@ fn deploying() {
 #[test]
 fn the_rest() {
     hold(&[
-        ("image: ''", &["#   image: IMAGE"], &["refused: services.web: there is no `image`"]),
+        ("image: ''", &["#   image: IMAGE"], &["refused: services.web.image: there is no `image`"]),
         (
             "build: .",
             &["#   image: IMAGE"],
@@ -371,7 +371,11 @@ fn the_rest() {
             &["max-file: 3", "max-size: 10m"],
             &[],
         ),
-        ("sysctls: [net.core.somaxconn=1024]\nshm_size: 128mb", &["net.core.somaxconn=1024", "128mb"], &[]),
+        (
+            "shm_size: 128mb\nsysctls: [net.core.somaxconn=1024]",
+            &["shm_size: 128mb", "net.core.somaxconn: \"1024\""],
+            &[],
+        ),
         (
             "privileged: true\nstop_grace_period: 30s\nstop_signal: SIGINT",
             &["privileged: true", "30s", "SIGINT"],
@@ -393,6 +397,6 @@ fn the_rest() {
             &["services.web.volumes_from", "services.web.cgroup_parent"],
         ),
         ("mac_address: 02:42:ac:11:65:43", &["# "], &["refused: services.web.mac_address"]),
-        ("replicas: 2", &["# "], &["refused: services.web: unknown key `replicas`"]),
+        ("replicas: 2", &["# "], &["refused: services.web.replicas: unknown key `replicas`"]),
     ]);
 }

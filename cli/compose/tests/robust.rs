@@ -149,15 +149,13 @@ fn bombs_are_refused() {
     bomb.push_str("services: {web: {image: a, command: *a9}}\n");
     let deep = format!("services: {{web: {{command: {}x{}}}}}", "[".repeat(5000), "]".repeat(5000));
     let nested_lists = format!("services: {}x{}", "[".repeat(60), "]".repeat(60));
-    let nested = format!("a: {}1", "&a [".repeat(100));
     let long = format!("services: {{web: {{image: '{}'}}}}", "a".repeat(1_100_000));
     for (text, said) in [
         (bomb.as_str(), "unfold to too many parts"),
         (deep.as_str(), "recursion limit"),
         (nested_lists.as_str(), "nested too deeply"),
-        (nested.as_str(), "nested too deeply"),
         (long.as_str(), "more than 1024 KiB"),
-        ("a: &a [*a]", "no YAML"),
+        ("a: &a [*a]", "this alias stands within its own anchor"),
         ("a: *b", "an anchor that the file does not define"),
         ("a: 1\na: 2", "compose.yaml:2:1: refused: the key `a` is written twice"),
         ("a: {<<: 1}", "`<<` takes a mapping"),

@@ -37,7 +37,7 @@ impl Import {
     /// Prints the documents, and tells on standard error what became of everything else.
     ///
     /// # Errors
-    /// Nothing was imported; or some of it was refused, or needs a decision.
+    /// No service was imported; or something was refused, or needs a decision.
     pub fn run(&self, format: Format) -> Result<(), Failure> {
         let options = Options {
             files: self.files.clone(),
@@ -79,8 +79,10 @@ fn conclude(imported: &Imported) -> Result<(), Failure> {
         "{} of {all} documents imported; {refused} refusals, {decide} decisions needed, {changed} changes",
         imported.imported()
     );
-    if imported.imported() == 0 {
-        return Err(Failure::new(format!("nothing was imported: {refused} refusals")));
+    if imported.services() == 0 {
+        return Err(Failure::new(format!(
+            "no service was imported; {refused} refusals, {decide} decisions needed"
+        )));
     }
     if refused + decide > 0 {
         return Err(Failure::not_converged(summary));

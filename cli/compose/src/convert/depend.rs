@@ -68,7 +68,13 @@ pub(super) fn restart(draft: &mut Draft, facts: &Facts<'_>) {
             let what =
                 "there is no `restart`: Compose would not start it again once it ended, and evenkeel does";
             let at = draft.at;
-            draft.tell(Severity::Changed, at, "", what, "write `restart: \"no\"` if it ends by itself");
+            draft.tell(
+                Severity::Changed,
+                at,
+                "restart",
+                what,
+                "write `restart: \"no\"` if it ends by itself",
+            );
         }
     }
 }
@@ -82,10 +88,11 @@ fn once_only(draft: &mut Draft, written: Option<Entry>, policy: bool) {
     if !policy {
         draft.body.put("restart", at, value);
     }
-    let what = "it seems to run once and end: it is written as a service that is not started again, and runs anew when its host is lost or its document changes";
+    let what = "it seems to run once and end: it is written as a service that is not started again, and runs anew \
+                when its host is lost or its document changes";
     let todo = "see that it may, or take it out and run it by hand";
     let at = draft.at;
-    draft.tell(Severity::Decide, at, "", what, todo);
+    draft.tell(Severity::Decide, at, "restart", what, todo);
 }
 
 fn is_of_a_stack(body: &Node) -> bool {
@@ -137,7 +144,8 @@ fn missing(draft: &mut Draft, facts: &Facts<'_>, path: &str, key: &str, at: crat
     let (what, todo) = match profile {
         Some(profiles) => (
             format!(
-                "{key} is not waited for: it is left out, since its profile is not chosen, and Compose would refuse that"
+                "{key} is not waited for: it is left out, since its profile is not chosen, and Compose would refuse \
+                 that"
             ),
             format!("import with --profile {}, or see that the service does without", profiles.join(" or ")),
         ),

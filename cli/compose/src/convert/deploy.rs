@@ -44,7 +44,8 @@ fn constraints(draft: &mut Draft, deploy: &mut Node) {
         let Some(text) = item.text().map(str::to_owned) else { continue };
         let Some(written) = as_label(&text) else { continue };
         let what = format!(
-            "hosts have no such attribute: {written} is written for {text}, and the copies wait until a host has the label"
+            "hosts have no such attribute: {written} is written for {text}, and the copies wait until a host has the \
+             label"
         );
         let path = format!("deploy.placement.constraints.{index}");
         draft.tell(

@@ -90,11 +90,7 @@ fn validate(draft: &mut Draft, kind: &str, namespace: Option<&str>) {
                     // By its place, since the path is that of what is left.
                     let path = path_of(&draft.body, at).unwrap_or_else(|| below_spec(&problem.path));
                     draft.tell(Severity::Refused, at, path, sentence(problem), "");
-                    mended |= match is_dispensable(&problem.path) {
-                        true => remove(&mut root, &problem.path),
-                        // An unknown key has the path of what it stands in.
-                        false => problem.path != "spec.image" && remove_at(&mut root, at),
-                    };
+                    mended |= without(&mut root, &problem.path, at);
                 }
                 if !mended {
                     return;
@@ -122,9 +118,14 @@ fn without_lacking(node: &mut Node, path: &mut Vec<String>) {
     }
 }
 
-/// Whether a part can be taken out so that something is left to look at.
-fn is_dispensable(path: &str) -> bool {
-    path.starts_with("spec.") && path != "spec.image"
+/// Takes a faulty part out, if something to look at is left then.
+fn without(root: &mut Node, path: &str, at: At) -> bool {
+    let Some(spec) = root.get_mut("spec") else { return false };
+    match path.strip_prefix("spec") {
+        None | Some(".image") => false,
+        // An unknown key has the path of what it stands in, so its place goes first.
+        Some(below) => remove_at(spec, at) || remove(spec, below.trim_start_matches('.')),
+    }
 }
 
 fn sentence(problem: &evenkeel_api::text::Problem) -> String {
@@ -149,25 +150,26 @@ fn below_spec(path: &str) -> String {
     path.strip_prefix("spec").unwrap_or(path).trim_start_matches('.').to_owned()
 }
 
-/// Takes the entry out that is written at a place.
+/// Takes the entry out whose key is written at a place; of a list the whole item, since what is left of one would
+/// be wrong for other reasons.
 fn remove_at(node: &mut Node, at: At) -> bool {
     match &mut node.value {
-        Value::Map(entries) => {
-            match entries.iter().position(|entry| entry.key_at == at && entry.key != "spec") {
-                Some(index) => {
-                    entries.remove(index);
-                    true
-                }
-                None => entries.iter_mut().any(|entry| remove_at(&mut entry.value, at)),
+        Value::Map(entries) => match entries.iter().position(|entry| entry.key_at == at) {
+            Some(index) => {
+                entries.remove(index);
+                true
             }
+            None => entries.iter_mut().any(|entry| remove_at(&mut entry.value, at)),
+        },
+        Value::List(items) => {
+            let found = items.iter().position(|item| path_of(item, at).is_some());
+            found.map(|index| items.remove(index)).is_some()
         }
-        Value::List(items) => items.iter_mut().any(|item| remove_at(item, at)),
         _ => false,
     }
 }
 
-/// Takes the part at a dotted path out, of a list the whole item: what is left of one would be wrong for other
-/// reasons. Keys may have dots themselves.
+/// Takes the part at a dotted path out. Keys may have dots themselves.
 fn remove(node: &mut Node, path: &str) -> bool {
     let rest = |key: &str| {
         let rest = path.strip_prefix(key)?;

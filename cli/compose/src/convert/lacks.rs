@@ -76,18 +76,13 @@ pub(super) fn look(draft: &mut Draft, unset: &mut Unset) {
     walk(&draft.body, &mut Vec::new(), &mut found);
     for (at, path, lack) in found {
         let path = path.join(".");
-        let below = |keys: &[&str]| {
-            keys.iter().any(|key| {
-                path.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-            })
-        };
-        if below(&FILES) {
+        if is_below(&path, &FILES) {
             continue;
         }
         match lack {
             Lack::Broken(why) => draft.tell(Severity::Refused, at, path, why, ""),
             Lack::Unset(names) => {
-                let strict = !below(&LOOSE);
+                let strict = !is_below(&path, &LOOSE);
                 for name in names {
                     // The report has it once for all places.
                     let severity = if strict { Severity::Refused } else { Severity::Decide };
@@ -102,12 +97,16 @@ pub(super) fn look(draft: &mut Draft, unset: &mut Unset) {
 
 /// Whether a part was refused for what its variables lacked, and is not worth another word.
 pub(super) fn is_told(path: &[String], node: &Node) -> bool {
-    let path = path.join(".");
     match &node.lack {
         None => false,
         Some(Lack::Broken(_)) => true,
-        Some(Lack::Unset(_)) => !LOOSE.iter().any(|key| path.starts_with(key)),
+        Some(Lack::Unset(_)) => !is_below(&path.join("."), &LOOSE),
     }
+}
+
+/// Whether a path is one of these keys, or leads below it.
+fn is_below(path: &str, keys: &[&str]) -> bool {
+    keys.iter().any(|key| path.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
 }
 
 fn walk(node: &Node, path: &mut Vec<String>, found: &mut Vec<(At, Vec<String>, Lack)>) {

@@ -56,7 +56,8 @@ impl Networks {
     /// Tells once of services that name no network.
     pub fn tell(&self, report: &mut Report) {
         let Some(at) = self.on_default.get() else { return };
-        let what = "services that name no network are on the cluster's Network `default`, where those of other namespaces reach them too";
+        let what = "services that name no network are on the cluster's Network `default`, where those of other \
+                    namespaces reach them too";
         report.add(Severity::Changed, at, "", what, "apply a Network named default, if the cluster has none");
     }
 }

@@ -38,7 +38,7 @@ pub(super) fn image(draft: &mut Draft) {
         }
         (false, None) => {
             let what = "there is no `image`, and nothing that could be read brings one";
-            draft.tell(Severity::Refused, at, "", what, "write `image`");
+            draft.tell(Severity::Refused, at, "image", what, "write `image`");
         }
     }
     if !written {

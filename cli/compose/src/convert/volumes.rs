@@ -61,7 +61,8 @@ fn tell(entry: &Entry, name: &str, report: &mut Report) {
             "copy the data into the namespace's volume, or mount a path that the hosts have",
         )
     } else {
-        let what = "the volume lies on the host of its first copy, and begins empty: what Compose has in its own does not come along";
+        let what = "the volume lies on the host of its first copy, and begins empty: what Compose has in its own \
+                    does not come along";
         (Severity::Changed, what, "")
     };
     report.add(severity, entry.key_at, format!("volumes.{}", entry.key), format!("{called}{what}"), todo);
@@ -161,7 +162,8 @@ fn source(draft: &mut Draft, facts: &Facts<'_>, path: &str, source: &str, at: At
         let absolute = join(&facts.world.directory(), &join(facts.base(at), source).to_string_lossy());
         let absolute = absolute.to_string_lossy().into_owned();
         let what = format!(
-            "{source} lies beside the Compose file, and the hosts do not have it: {absolute} is written, as Compose means it here"
+            "{source} lies beside the Compose file, and the hosts do not have it: {absolute} is written, as Compose \
+             means it here"
         );
         draft.tell(Severity::Decide, at, path, what, todo);
         return Some(absolute);
@@ -205,7 +207,8 @@ fn known(draft: &mut Draft, path: &str, options: &str, at: At) -> String {
     let (good, bad): (Vec<&str>, Vec<&str>) = options.split(',').partition(|word| known(word));
     for word in bad {
         let what = format!(
-            "Compose overlooks `{word}`, which is no option of a mount, and so it is left out: the mount can be written to"
+            "Compose overlooks `{word}`, which is no option of a mount, and so it is left out: the mount can be \
+             written to"
         );
         draft.tell(Severity::Decide, at, path, what, "write what is meant, like ro,z");
     }

@@ -64,6 +64,9 @@ pub(crate) struct Loader<'w> {
     budget: Budget,
 }
 
+/// The most files that one import reads.
+const MOST_FILES: usize = 1000;
+
 /// Nothing can be imported; the report says why.
 pub(crate) struct Fatal;
 
@@ -162,6 +165,9 @@ impl<'w> Loader<'w> {
     fn read(&mut self, context: &Context) -> std::result::Result<Vec<Node>, Unread> {
         let file = self.report.file(&context.path, context.base.clone());
         let whole = At { file, ..At::default() };
+        if file > MOST_FILES {
+            return Err(Unread(whole, format!("files include and extend more than {MOST_FILES} others")));
+        }
         let text = self.world.read(&context.path).map_err(|why| Unread(whole, why.to_string()))?;
         let mut documents =
             yaml::read(&text, file, &mut self.budget).map_err(|bad| Unread(bad.at, bad.problem))?;
