@@ -9,9 +9,9 @@ const WHOLE: &str = "name: shop\nservices: {web: {image: 'web:${TAG}', restart: 
 /// A folder of its own with these files.
 fn folder(name: &str, files: &[(&str, &str)]) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::create_dir_all(&folder).expect("a folder");
     for (file, text) in files {
-        std::fs::write(folder.join(file), text).unwrap();
+        std::fs::write(folder.join(file), text).expect("a file");
     }
     folder
 }
@@ -22,7 +22,7 @@ fn keel(folder: &Path, arguments: &[&str]) -> Output {
         .current_dir(folder)
         .env_clear()
         .output()
-        .unwrap()
+        .expect("the command runs")
 }
 
 fn text(bytes: &[u8]) -> String {

@@ -17,7 +17,7 @@ fn import(body: &str) -> (String, String) {
             .and("HOME", "/home/me")
             .and("SET", "value");
     let imported = run(&world, &["compose.yaml"], &[]);
-    let web = imported.objects.iter().find(|object| object.name == "Service shop/web").unwrap();
+    let web = imported.objects.iter().find(|object| object.name == "Service shop/web").expect("it is there");
     let told: String = report(&imported)
         .lines()
         .filter(|line| line.contains("services.web"))

@@ -11,7 +11,7 @@ use common::{Memory, report, run};
 fn cases() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     let mut cases: Vec<PathBuf> =
-        std::fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).collect();
+        std::fs::read_dir(root).expect("the cases").map(|entry| entry.expect("a case").path()).collect();
     cases.sort();
     cases
 }
@@ -21,13 +21,13 @@ fn world(case: &Path) -> Memory {
     let mut world = Memory::default().and("TAG", "1.4").and("EMPTY", "");
     let mut folders = vec![case.to_path_buf()];
     while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
+        for entry in std::fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("a file").path();
             if path.is_dir() {
                 folders.push(path);
             } else {
-                let name = path.strip_prefix(case).unwrap().to_path_buf();
-                world.files.insert(name, std::fs::read_to_string(path).unwrap());
+                let name = path.strip_prefix(case).expect("below it").to_path_buf();
+                world.files.insert(name, std::fs::read_to_string(path).expect("a text"));
             }
         }
     }

@@ -203,7 +203,7 @@ fn awake<'p>(
             .filter_map(Node::text)
             .collect();
         let wanted = |profile: &&str| profiles.iter().any(|chosen| chosen == *profile || chosen == "*");
-        if own.is_empty() || own.iter().any(|profile| wanted(profile)) {
+        if own.is_empty() || own.iter().any(wanted) {
             awake.push(entry);
             continue;
         }

@@ -45,7 +45,7 @@ pub fn run(world: &Memory, files: &[&str], profiles: &[&str]) -> Import {
     let options = Options {
         files: files.iter().map(PathBuf::from).collect(),
         profiles: profiles.iter().map(|profile| (*profile).to_owned()).collect(),
-        namespace: Some("shop".parse().unwrap()),
+        namespace: Some("shop".parse().expect("a namespace")),
         ..Options::default()
     };
     let imported = import(&options, world);
