@@ -117,71 +117,47 @@ fn network(entry: &Entry, namespace: &str, pools: &mut BTreeSet<u8>) -> Draft {
 
 /// One key of a network.
 fn keyed(draft: &mut Draft, Entry { key, key_at, value }: &Entry, ipam: &mut Node) {
-    let asks = value.text() != Some("false") && !value.is_null();
     match key.as_str() {
         "name" | "external" | "attachable" | "enable_ipv4" => {}
         key if key.starts_with("x-") => {}
-        "driver" => match value.text() {
-            None | Some("bridge" | "") => {}
-            Some("overlay") => {
-                draft.tell(
-                    Severity::Changed,
-                    *key_at,
-                    "driver",
-                    "there is no overlay: hosts reach each other's containers by plain routes",
-                    "",
-                );
-            }
-            Some(other) => {
-                let what = format!("a Network is a bridge on each host, and no {other}");
-                draft.tell(
-                    Severity::Refused,
-                    *key_at,
-                    "driver",
-                    what,
-                    "leave `driver` out, and import again",
-                );
-            }
-        },
-        "driver_opts" if value.get("encrypted").is_some() => {
-            let what = "traffic between hosts is not encrypted";
-            draft.tell(
-                Severity::Decide,
-                *key_at,
-                "driver_opts",
-                what,
-                "keep the hosts' LAN to yourself, or encrypt it below",
-            );
-        }
-        "driver_opts" => {
-            draft.tell(Severity::Changed, *key_at, "driver_opts", "left out: the bridges are evenkeel's", "");
-        }
-        "internal" if asks => {
-            let what =
-                "a Network that leads nowhere else is not supported yet: containers would reach the outside";
-            draft.tell(
-                Severity::Refused,
-                *key_at,
-                "internal",
-                what,
-                "leave `internal` out if they may, and import again",
-            );
-        }
-        "internal" => {}
-        "enable_ipv6" if asks => {
-            draft.tell(
-                Severity::Decide,
-                *key_at,
-                "enable_ipv6",
-                "left out: there is IPv4 only",
-                "see that nothing needs IPv6",
-            );
-        }
-        "enable_ipv6" => {}
         "labels" => draft.labels = Some(pairs(value.clone())),
         "ipam" => value.entries().iter().for_each(|part| address_part(draft, part, ipam)),
+        "driver" | "driver_opts" | "internal" | "enable_ipv6" => {
+            if let Some((severity, what, todo)) = remark(key, value) {
+                draft.tell(severity, *key_at, key, what, todo);
+            }
+        }
         _ => draft.body.put(key, *key_at, value.clone()),
     }
+}
+
+/// What there is to be said of a key that a Network does not have.
+fn remark(key: &str, value: &Node) -> Option<(Severity, String, &'static str)> {
+    let asks = value.text() != Some("false") && !value.is_null();
+    let (severity, what, todo) = match (key, value.text()) {
+        ("driver", None | Some("bridge" | "")) => return None,
+        ("driver", Some("overlay")) => {
+            let what = "there is no overlay: hosts reach each other's containers by plain routes";
+            (Severity::Changed, what.to_owned(), "")
+        }
+        ("driver", Some(other)) => {
+            let what = format!("a Network is a bridge on each host, and no {other}");
+            (Severity::Refused, what, "leave `driver` out, and import again")
+        }
+        ("driver_opts", _) if value.get("encrypted").is_some() => {
+            let what = "traffic between hosts is not encrypted".to_owned();
+            (Severity::Decide, what, "keep the hosts' LAN to yourself, or encrypt it below")
+        }
+        ("driver_opts", _) => (Severity::Changed, "left out: the bridges are evenkeel's".to_owned(), ""),
+        _ if !asks => return None,
+        ("internal", _) => {
+            let what =
+                "a Network that leads nowhere else is not supported yet: containers would reach the outside";
+            (Severity::Refused, what.to_owned(), "leave `internal` out if they may, and import again")
+        }
+        _ => (Severity::Decide, "left out: there is IPv4 only".to_owned(), "see that nothing needs IPv6"),
+    };
+    Some((severity, what, todo))
 }
 
 /// One key of `ipam`.
