@@ -22,7 +22,8 @@ mod words;
 mod worker;
 
 use commands::{
-    apply, brake, controller, delete, describe, events, get, plan, recover, rollout, schema, status, validate,
+    apply, brake, controller, delete, describe, events, get, import, plan, recover, rollout, schema, status,
+    validate,
 };
 use failure::Failure;
 
@@ -43,6 +44,7 @@ Examples:
   evenkeel describe shop/web              all that is known of one service
   evenkeel plan -f shop/web.yaml          what would happen, and on which hosts
   evenkeel get copies shop/web -o json    for a program
+  evenkeel import compose.yaml >s.yaml    Compose files into documents, with a report
 
 Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 did not come about, 4 time ran out";
 
@@ -80,6 +82,8 @@ enum Command {
     Schema(schema::Schema),
     /// Check documents without a cluster
     Validate(validate::Validate),
+    /// Turn Compose files into documents, and tell what was changed, refused, or needs a decision
+    Import(import::Import),
     /// Run controllers on this host
     Controller(controller::Controller),
 }
@@ -103,6 +107,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
     match &cli.command {
         Command::Schema(command) => return command.run(format),
         Command::Validate(command) => return command.run(),
+        Command::Import(command) => return command.run(format),
         _ => {}
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -124,7 +129,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
             Command::Brake(command) => command.run(&store, format).await,
             Command::Recover(command) => command.run(&store, format, now).await,
             Command::Host(command) => command.run(&store, format, now).await,
-            Command::Schema(_) | Command::Validate(_) | Command::Controller(_) => Ok(()),
+            Command::Schema(_) | Command::Validate(_) | Command::Import(_) | Command::Controller(_) => Ok(()),
         }
     })
 }

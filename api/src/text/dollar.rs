@@ -5,19 +5,24 @@ use super::node::{Node, Value};
 
 /// What a text with dollars is made of.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Part<'a> {
+pub enum Part<'a> {
     /// Text as it stands, lone dollars included.
     Text(&'a str),
     /// `$$`.
     Dollar,
     /// `$NAME`, or `${…}` with what stands between the braces.
-    Variable { braced: bool, inner: &'a str },
+    Variable {
+        /// Whether it stands in braces.
+        braced: bool,
+        /// Its name; in braces also what follows it there.
+        inner: &'a str,
+    },
     /// `${` without its `}`.
     Open,
 }
 
 /// Cuts a text at its dollars.
-pub(crate) fn parts(text: &str) -> Vec<Part<'_>> {
+pub fn parts(text: &str) -> Vec<Part<'_>> {
     let mut parts = Vec::new();
     let mut rest = text;
     while let Some(at) = rest.find('$') {
@@ -48,7 +53,7 @@ pub(crate) fn parts(text: &str) -> Vec<Part<'_>> {
 }
 
 /// How many bytes of `text` are a variable's name.
-pub(crate) fn name_length(text: &str) -> usize {
+pub fn name_length(text: &str) -> usize {
     if text.starts_with(|c: char| c.is_ascii_digit()) {
         return 0;
     }

@@ -111,22 +111,7 @@ fn recognise(root: &Node) -> Result<(), Fault> {
             Fault::new("a document is a mapping with apiVersion, kind, metadata and spec").at(root.at)
         );
     };
-    if root.entry("apiVersion").is_none() {
-        if let Some(services) = root.entry("services") {
-            return Err(Fault::new(format!(
-                "this is a Compose file; evenkeel takes one document a service: write `apiVersion: {API_VERSION}`, \
-                 `kind: Service`, `metadata` with name and namespace, and put the service's body below `spec`"
-            ))
-            .at(services.key_at));
-        }
-        if let Some(image) = root.entry("image") {
-            return Err(Fault::new(format!(
-                "this is the body of a Compose service; put it below `spec`, after `apiVersion: {API_VERSION}`, \
-                 `kind: Service` and `metadata` with name and namespace"
-            ))
-            .at(image.key_at));
-        }
-    }
+    of_compose(root)?;
     let stranger = |entry: &&Entry| !KEYS.contains(&entry.key.as_str()) && !entry.key.starts_with("x-");
     match entries.iter().find(stranger) {
         Some(entry) if entry.key == "status" => {
@@ -137,6 +122,27 @@ fn recognise(root: &Node) -> Result<(), Fault> {
         }
         None => Ok(()),
     }
+}
+
+/// Refuses what is from a Compose file, before its variables are looked at: they are not what is wrong with it.
+pub(crate) fn of_compose(root: &Node) -> Result<(), Fault> {
+    if root.entry("apiVersion").is_some() {
+        return Ok(());
+    }
+    if let Some(services) = root.entry("services") {
+        return Err(Fault::new(
+            "this is a Compose file, and evenkeel takes one document a service; `evenkeel import FILE` writes them",
+        )
+        .at(services.key_at));
+    }
+    if let Some(image) = root.entry("image") {
+        return Err(Fault::new(format!(
+            "this is the body of a Compose service; put it below `spec`, after `apiVersion: {API_VERSION}`, \
+             `kind: Service` and `metadata` with name and namespace"
+        ))
+        .at(image.key_at));
+    }
+    Ok(())
 }
 
 fn version(root: &Node) -> Result<(), Fault> {

@@ -6,6 +6,7 @@
 use std::fmt::Write as _;
 
 use super::dollar::{Part, name_length, parts};
+use super::envelope::of_compose;
 use super::error::Fault;
 use super::node::{Base, Node, Value, load};
 use super::stream::{self, Piece};
@@ -41,6 +42,7 @@ pub fn interpolate(text: &str, vars: impl Fn(&str) -> Option<String>) -> Result<
     let mut done = 0;
     for piece in stream::split(text) {
         let root = load(piece.text, piece.base)?;
+        of_compose(&root)?;
         let mut edits = Vec::new();
         collect(&root, piece, &vars, &mut edits)?;
         let new = splice(piece, edits);

@@ -6,7 +6,7 @@
 
 mod check;
 mod de;
-mod dollar;
+pub mod dollar;
 mod envelope;
 mod error;
 mod interpolate;
@@ -167,6 +167,7 @@ pub fn parse_documents_bytes(bytes: &[u8], from: &Origin) -> Vec<Result<Document
 
 fn parse_piece(piece: Piece<'_>, from: &Origin) -> Result<Document, Fault> {
     let mut root = node::load(piece.text, piece.base)?;
+    envelope::of_compose(&root)?;
     dollar::unescape(&mut root)?;
     envelope::document(root, piece, from)
 }

@@ -8,6 +8,7 @@ pub mod describe;
 pub mod events;
 pub mod get;
 pub mod hosts;
+pub mod import;
 pub mod pins;
 pub mod plan;
 pub mod recover;

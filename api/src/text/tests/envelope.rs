@@ -56,7 +56,11 @@ fn a_file_needs_names() {
 #[test]
 fn what_is_no_document_is_told_what_it_is() {
     for (text, says) in [
-        ("services: {web: {image: a}}", "this is a Compose file"),
+        (
+            "services: {web: {image: a}}",
+            "this is a Compose file, and evenkeel takes one document a service; `evenkeel import FILE`",
+        ),
+        ("services: {web: {image: '${TAG}'}}", "`evenkeel import FILE` writes them"),
         ("image: a\nports: ['80:80']", "this is the body of a Compose service"),
         ("a: 1", "unknown key `a`"),
         ("kind: Service\nspec: {image: a}", "`apiVersion` is missing; write `apiVersion: evenkeel/v1`"),
