@@ -393,4 +393,15 @@ mod tests {
         }
         assert_eq!(witness.written_at(258), None);
     }
+
+    #[test]
+    fn jitter_differs_from_one_time_and_from_one_process_to_the_next() {
+        let draw = |seed| {
+            let witness = Witness::new(seed);
+            [witness.random(), witness.random()]
+        };
+        let drawn = [draw(1), draw(2)].concat();
+        assert_eq!(drawn.iter().collect::<BTreeSet<_>>().len(), 4);
+        assert_eq!(draw(1), draw(1), "it can be repeated");
+    }
 }
