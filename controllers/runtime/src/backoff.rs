@@ -26,8 +26,8 @@ impl Backoff {
     pub fn next(&mut self, random: u64) -> Duration {
         let step = self.next.next().unwrap_or(self.max).clamp(self.min, self.max);
         let half = step / 2;
-        let nanos = u64::try_from(half.as_nanos()).unwrap_or(u64::MAX - 1);
-        step - half + Duration::from_nanos(random % (nanos + 1))
+        let choices = u64::try_from(half.as_nanos()).unwrap_or(u64::MAX).saturating_add(1);
+        step - half + Duration::from_nanos(random % choices)
     }
 
     /// Start over.

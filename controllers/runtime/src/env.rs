@@ -105,3 +105,52 @@ pub(crate) fn splitmix(seed: &mut u64) -> u64 {
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct At(i64);
+    impl WallClock for At {
+        fn now(&self) -> Timestamp {
+            Timestamp(self.0)
+        }
+    }
+
+    #[test]
+    fn chance_is_the_same_on_every_machine() {
+        let env = Env::new(At(0), 1_234_567);
+        let drawn = [env.random(), env.random(), env.random()];
+        // As the generator's authors publish them.
+        assert_eq!(drawn, [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_simulated_machine_has_a_boot_and_a_time_of_day_of_its_own() {
+        let booted = Instant::now();
+        tokio::time::advance(Duration::from_secs(5)).await;
+        let env = Env::new(At(7), 1).in_boot("b1", booted);
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert_eq!((env.boot(), env.boot_time()), ("b1", Duration::from_secs(7)));
+        assert_eq!((env.wall(), env.now()), (Timestamp(7), Duration::from_secs(2)));
+        let plain = Env::new(At(7), 1);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(
+            plain.boot_time(),
+            Duration::from_secs(1),
+            "without a boot it counts from the process's start"
+        );
+    }
+
+    #[test]
+    fn the_processes_of_a_machine_share_its_boot_and_its_clock() {
+        let (one, two) = (Env::system().unwrap(), Env::system().unwrap());
+        assert_eq!(one.boot(), two.boot());
+        assert_eq!(one.boot().len(), 36, "a uuid: {}", one.boot());
+        let (before, after) = (one.boot_time(), two.boot_time());
+        assert!(!before.is_zero() && before <= after && after - before < Duration::from_secs(60));
+        assert_ne!(one.random(), two.random());
+        let year_2020 = 1_577_836_800_000;
+        assert!(one.wall().0 > year_2020, "{:?}", one.wall());
+    }
+}

@@ -125,5 +125,8 @@ mod tests {
         assert_eq!(late.get(), 2);
         latest.set(2);
         assert!(!late.has_changed(), "what is the same again is no change");
+        latest.set(3);
+        late.skip();
+        assert!(!late.has_changed());
     }
 }

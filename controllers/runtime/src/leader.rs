@@ -126,6 +126,13 @@ async fn told_to_stop(stopped: &mut watch::Receiver<bool>) {
     let _gone = stopped.wait_for(|stop| *stop).await;
 }
 
+/// How long a lease is left alone: a third of it, or up to a tenth less, leaves room for two more tries.
+fn renew_after(ttl: Duration, random: u64) -> Duration {
+    let third = ttl / 3;
+    let spread = u64::try_from(third.as_millis()).unwrap_or(u64::MAX) / 10 + 1;
+    third - Duration::from_millis(random % spread)
+}
+
 struct Candidate {
     store: Arc<dyn Store>,
     env: Arc<Env>,
@@ -234,10 +241,7 @@ impl Candidate {
     /// Renew until that fails for too long.
     async fn keep(&self, lease: Lease, mut ends: Instant) -> &'static str {
         loop {
-            // A third of the lease, give or take a tenth, leaves room for two more tries.
-            let third = lease.ttl / 3;
-            let spread = u64::try_from(third.as_millis()).unwrap_or(u64::MAX) / 10 + 1;
-            sleep(third - Duration::from_millis(self.env.random() % spread)).await;
+            sleep(renew_after(lease.ttl, self.env.random())).await;
             loop {
                 let asked = Instant::now();
                 match timeout_at(ends - MARGIN, self.store.renew(lease.id)).await {
@@ -261,7 +265,7 @@ impl Candidate {
     async fn until_taken(&self, mod_revision: i64) -> &'static str {
         loop {
             if let Ok(watch) = self.store.watch(&self.key.to_string(), mod_revision).await
-                && self.taken(watch, mod_revision).await
+                && self.taken(watch).await
             {
                 return "the key was taken";
             }
@@ -274,10 +278,10 @@ impl Candidate {
         }
     }
 
-    async fn taken(&self, mut watch: Box<dyn Watch>, mod_revision: i64) -> bool {
+    async fn taken(&self, mut watch: Box<dyn Watch>) -> bool {
         let key = self.key.to_string();
         while let Ok(changes) = watch.next().await {
-            if changes.changes.iter().any(|c| c.key() == key && c.mod_revision() > mod_revision) {
+            if changes.changes.iter().any(|change| change.key() == key) {
                 return true;
             }
         }
@@ -292,5 +296,19 @@ impl Candidate {
         if let Some(lease) = self.lease.take() {
             let _late = timeout(RESIGN, self.store.revoke(lease.id)).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn a_lease_is_renewed_after_a_third_of_it_or_up_to_a_tenth_sooner() {
+        let waits: BTreeSet<u128> = (0..1000).map(|random| renew_after(TTL, random).as_millis()).collect();
+        assert_eq!(waits, (600..=666).collect());
+        assert_eq!(renew_after(Duration::ZERO, 7), Duration::ZERO);
     }
 }

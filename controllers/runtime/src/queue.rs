@@ -246,4 +246,48 @@ mod tests {
         queue.forget(&"d");
         assert_eq!(next_within(&queue, ms(100)).await, None);
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_failed_comes_after_the_wait_that_was_told_unless_it_was_added_meanwhile() {
+        let queue = queue(9);
+        queue.add("a");
+        let wait = queue.retry(&queue.next().await);
+        assert_eq!(next_within(&queue, wait - ms(2)).await, None);
+        assert_eq!(next_within(&queue, ms(3)).await, Some("a"));
+        queue.add_after("a", ms(10));
+        queue.retry(&"a");
+        assert_eq!(next_within(&queue, ms(9)).await, None);
+        assert_eq!(next_within(&queue, ms(2)).await, Some("a"), "it was to be by then");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_forgotten_starts_over_also_while_it_is_worked_on() {
+        let queue = queue(9);
+        queue.add("a");
+        for _ in 0..5 {
+            queue.retry(&queue.next().await);
+        }
+        assert_eq!(queue.next().await, "a");
+        queue.add("a");
+        queue.forget(&"a");
+        assert_eq!(next_within(&queue, ms(5000)).await, None, "it is being worked on");
+        queue.add("a");
+        assert_eq!(next_within(&queue, ms(5000)).await, None, "it still is");
+        assert!(queue.retry(&"a") <= ms(100));
+        assert_eq!(next_within(&queue, ms(0)).await, Some("a"));
+        queue.forget(&"a");
+        queue.done(&"a");
+        assert_eq!(next_within(&queue, ms(5000)).await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_queue_for_none_at_once_is_one_for_one() {
+        let queue = queue(0);
+        queue.add("a");
+        queue.add("b");
+        assert_eq!(next_within(&queue, ms(0)).await, Some("a"));
+        assert_eq!(next_within(&queue, ms(5000)).await, None);
+        queue.done(&"a");
+        assert_eq!(next_within(&queue, ms(0)).await, Some("b"));
+    }
 }

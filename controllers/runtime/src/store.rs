@@ -428,4 +428,45 @@ mod tests {
         let twice = TxnBuilder::new().put(&Key::Cluster, "x").delete(&Key::Cluster);
         assert_eq!(twice.build(), Err(TxnError::Twice("cluster".into())));
     }
+
+    #[test]
+    fn exactly_what_the_limits_say_can_be_taken_together() {
+        let revision = |n: i64| Key::Revision("shop/web".parse().unwrap(), n);
+        let writes = |n: i64| (0..n).fold(TxnBuilder::new(), |txn, n| txn.put(&revision(n), "x"));
+        let reads = |txn: TxnBuilder, n: i64| (0..n).fold(txn, |txn, _| txn.get(&Key::Cluster));
+        let demands = |txn: TxnBuilder, n: i64| (0..n).fold(txn, |txn, n| txn.if_absent(&revision(n)));
+        let large = |bytes| TxnBuilder::new().put(&Key::Cluster, vec![0; bytes]);
+        for (txn, refused) in [
+            (writes(100), None),
+            (reads(writes(100), 25), None),
+            (reads(writes(100), 26), Some(TxnError::TooManyOperations(126))),
+            (demands(writes(1), 125), None),
+            (demands(writes(1), 126), Some(TxnError::TooManyOperations(126))),
+            (large(MAX_BYTES - 7), None),
+            (large(MAX_BYTES - 6), Some(TxnError::TooLarge(MAX_BYTES + 1))),
+            (large(MAX_BYTES - 7).delete(&Key::Brake), Some(TxnError::TooLarge(MAX_BYTES + 5))),
+        ] {
+            assert_eq!(txn.build().err(), refused);
+        }
+    }
+
+    #[test]
+    fn a_transaction_tells_what_it_carries() {
+        let txn = TxnBuilder::new().put_leased(&Key::Cluster, "abc", 5).delete(&Key::Brake).get(&Key::Halt);
+        assert_eq!((txn.writes(), txn.bytes()), (2, "cluster".len() + 3 + "brake".len()));
+        let demands = txn.if_absent(&Key::Cluster).if_unchanged(&Key::Brake, 3);
+        let txn = demands.if_created_at(&Key::Brake, 2).if_leased(&Key::Brake, 4).build().unwrap();
+        let brake = || "brake".to_owned();
+        let compares = [
+            Compare::ModRevision("cluster".to_owned(), 0),
+            Compare::ModRevision(brake(), 3),
+            Compare::CreateRevision(brake(), 2),
+            Compare::Lease(brake(), 4),
+        ];
+        assert_eq!(txn.compares(), compares);
+        assert_eq!(txn.written(), ["brake".to_owned(), "cluster".to_owned()].into());
+        assert_eq!(txn.reads(), ["halt"]);
+        let ops = [Op::Put("cluster".to_owned(), "abc".into(), 5), Op::Delete(brake())];
+        assert_eq!(txn.writes(), ops);
+    }
 }

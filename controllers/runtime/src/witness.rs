@@ -314,4 +314,94 @@ mod tests {
         witness.answered(before, &header(2, 1, 1));
         assert_eq!(witness.trust(), Trust::Trusted);
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_term_that_fell_is_forgiven_when_it_is_caught_up_with_within_three_seconds() {
+        // When answers of which term come; the last one tells.
+        for (answers, trusted) in [
+            (vec![(0, 5), (0, 4), (2999, 4)], true),
+            (vec![(0, 5), (0, 4), (3000, 4)], false),
+            (vec![(0, 5), (0, 4), (2999, 5), (2999, 4)], true),
+            (vec![(0, 5), (0, 4), (2999, 6), (1, 5), (2999, 5)], true),
+            (vec![(0, 5), (0, 4), (2999, 6), (1, 5), (3000, 5)], false),
+        ] {
+            let witness = Witness::new(0);
+            for (after, term) in &answers {
+                tokio::time::advance(Duration::from_millis(*after)).await;
+                witness.answered(witness.asking(), &header(1, 10, *term));
+            }
+            assert_eq!(witness.trust() == Trust::Trusted, trusted, "{answers:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_may_lag_but_not_come_from_another_cluster() {
+        let witness = Witness::new(0);
+        assert!(!witness.ever_answered());
+        tokio::time::advance(Duration::from_secs(7)).await;
+        assert_eq!(witness.silence(), Duration::from_secs(7));
+        witness.heard(&header(1, 20, 3));
+        assert!(witness.ever_answered());
+        assert_eq!(witness.silence(), Duration::ZERO);
+        witness.heard(&header(1, 10, 2));
+        assert_eq!(witness.trust(), Trust::Trusted);
+        let mut told = witness.trust_changes();
+        witness.heard(&header(2, 30, 3));
+        let why = "another etcd cluster answers: 2 in place of 1".to_owned();
+        assert_eq!((told.has_changed(), told.get()), (true, Trust::Untrusted { why }));
+        let witness = Witness::new(0);
+        witness.heard(&header(1, 20, 3));
+        witness.answered(witness.asking(), &header(1, 19, 3));
+        assert_ne!(witness.trust(), Trust::Trusted, "what a watch told binds the answers after it");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_reason_stands_until_a_person_makes_the_past_void() {
+        let witness = Witness::new(0);
+        let mut generations = witness.generations();
+        witness.answered(witness.asking(), &header(1, 10, 3));
+        tokio::time::advance(Duration::from_secs(4)).await;
+        assert_eq!(witness.verified_ago(), None);
+        witness.verified();
+        witness.wrote(10, BTreeSet::new());
+        witness.answered(witness.asking(), &header(1, 10, 3));
+        assert_eq!((witness.silence(), witness.verified_ago()), (Duration::ZERO, Some(Duration::ZERO)));
+        tokio::time::advance(Duration::from_secs(5)).await;
+        assert_eq!(witness.verified_ago(), Some(Duration::from_secs(5)));
+        witness.distrust("one".to_owned());
+        witness.distrust("two".to_owned());
+        assert_eq!(witness.trust(), Trust::Untrusted { why: "one".to_owned() });
+        assert!(!generations.has_changed());
+        witness.forgive();
+        assert_eq!((witness.trust(), witness.generation()), (Trust::Trusted, 1));
+        assert_eq!((generations.has_changed(), generations.get()), (true, 1));
+        assert_eq!((witness.verified_ago(), witness.written_at(10)), (None, None));
+        witness.answered(witness.asking(), &header(2, 1, 1));
+        assert_eq!(witness.trust(), Trust::Trusted, "what was before is void");
+    }
+
+    #[test]
+    fn the_keys_of_the_last_own_writes_are_remembered() {
+        let witness = Witness::new(0);
+        let key = |n: i64| BTreeSet::from([format!("facts/h{n}")]);
+        for n in 1..=257 {
+            witness.wrote(n, key(n));
+        }
+        assert_eq!(witness.written_at(1), None, "the oldest one is forgotten");
+        for n in [2, 130, 257] {
+            assert_eq!(witness.written_at(n), Some(key(n)));
+        }
+        assert_eq!(witness.written_at(258), None);
+    }
+
+    #[test]
+    fn jitter_differs_from_one_time_and_from_one_process_to_the_next() {
+        let draw = |seed| {
+            let witness = Witness::new(seed);
+            [witness.random(), witness.random()]
+        };
+        let drawn = [draw(1), draw(2)].concat();
+        assert_eq!(drawn.iter().collect::<BTreeSet<_>>().len(), 4);
+        assert_eq!(draw(1), draw(1), "it can be repeated");
+    }
 }

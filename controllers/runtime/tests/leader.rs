@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use evenkeel_api::key::{Controller, Key};
@@ -31,6 +34,16 @@ async fn leader(candidates: &[&Leadership], within: Duration) -> (usize, Lead) {
         assert!(started.elapsed() < within, "nobody leads");
         sleep(Duration::from_millis(1)).await;
     }
+}
+
+const fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+/// The process is held up: time goes on, and nothing in it runs.
+async fn hold_up(time: Duration) {
+    let mut time = pin!(tokio::time::advance(time));
+    poll_fn(|cx| Poll::Ready(time.as_mut().poll(cx).is_ready())).await;
 }
 
 async fn stands(store: &MemoryStore, lead: &Lead) -> bool {
@@ -63,12 +76,14 @@ async fn a_leader_that_is_cut_off_stops_before_the_next_one_leads() {
         let cut = store.client(1);
         let one = candidate(&cut, 1);
         let (_, old) = leader(&[&one], Duration::from_secs(1)).await;
-        let two = candidate(&store.client(2), 2);
+        let (two, mut told) = (candidate(&store.client(2), 2), one.subscribe());
         sleep(Duration::from_millis(2900)).await;
         hurt(&cut);
         let away = Instant::now();
         let (who, new) = loop {
             if one.current().is_none() {
+                sleep(ms(1)).await;
+                assert_eq!(told.get(), None, "who acts by what it is told is told in time, too");
                 break leader(&[&one, &two], Duration::from_secs(3)).await;
             }
             assert!(stands(&store, &old).await, "it led without a lease");
@@ -119,9 +134,85 @@ async fn a_lost_answer_does_not_keep_us_from_leading() {
         let store = MemoryStore::new(1);
         store.lose_next_answer(outcome);
         let one = candidate(&store, 1);
-        let (_, lead) = leader(&[&one], Duration::from_secs(3)).await;
+        // What was put by the lost call is found by the first try after it, and gone on from.
+        let (_, lead) = leader(&[&one], ms(110)).await;
         assert!(stands(&store, &lead).await);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_that_was_held_up_does_not_go_by_a_lease_that_may_have_ended() {
+    // The lease is of 2 s and renewed after 600 to 667 ms; a quarter of a second is kept clear of its end.
+    for (lived, held_up, leads) in
+        [(0, 1749, true), (0, 1750, false), (1000, 1300, true), (1000, 1420, false)]
+    {
+        let store = MemoryStore::new(1);
+        let one = candidate(&store, 1);
+        while one.current().is_none() {
+            tokio::task::yield_now().await;
+        }
+        if lived > 0 {
+            sleep(ms(lived)).await;
+        }
+        hold_up(ms(held_up)).await;
+        assert_eq!(one.current().is_some(), leads, "after {lived} ms, held up for {held_up}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_breaks_costs_nothing_but_a_key_that_is_gone_costs_the_lead() {
+    let store = MemoryStore::new(1);
+    let own = store.client(1);
+    let one = candidate(&own, 1);
+    let (_, mut lead) = leader(&[&one], ms(1000)).await;
+    let mut told = one.subscribe();
+    for _ in 0..20 {
+        store.set_down(true);
+        store.set_down(false);
+        sleep(ms(200)).await;
+    }
+    assert_eq!(one.current(), Some(lead.clone()));
+    assert!(!told.has_changed());
+    for (broken, soonest, latest) in [(false, 0, 1), (true, 100, 150)] {
+        own.cut_off(broken);
+        sleep(ms(1)).await;
+        let since = Instant::now();
+        let gone = TxnBuilder::new().delete(&lead.key).build().unwrap();
+        assert!(store.commit(&gone).await.unwrap().succeeded);
+        own.cut_off(false);
+        let new = told.until(|now| *now != Some(lead.clone())).await;
+        let after = since.elapsed();
+        assert!(after + ms(1) >= ms(soonest) && after <= ms(latest), "{broken}: {after:?}");
+        assert_eq!(new, one.current(), "nobody else runs for it");
+        lead = new.unwrap();
+        assert!(stands(&store, &lead).await);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_under_our_lease_in_which_another_is_named_is_not_ours() {
+    let store = MemoryStore::new(1);
+    let one = candidate(&store, 1);
+    let (_, lead) = leader(&[&one], ms(1000)).await;
+    let ours = store.peek("leaders/").remove(0);
+    let other = TxnBuilder::new().put_leased(&lead.key, r#"{"host":"h9","process":"x"}"#, ours.lease);
+    assert!(store.commit(&other.build().unwrap()).await.unwrap().succeeded);
+    sleep(ms(1)).await;
+    assert_eq!(one.current(), None);
+    leader(&[&one], ms(3000)).await;
+    assert_eq!(store.peek("leaders/").remove(0).value, ours.value);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_resigns_in_a_stalled_store_waits_for_it_for_a_second() {
+    let store = MemoryStore::new(1);
+    let one = candidate(&store, 1);
+    leader(&[&one], ms(1000)).await;
+    store.delay(Duration::from_secs(60));
+    let since = Instant::now();
+    one.resign().await;
+    assert!((ms(1000)..=ms(1001)).contains(&since.elapsed()), "{:?}", since.elapsed());
+    assert_eq!(one.current(), None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -137,6 +228,10 @@ async fn a_store_that_is_away_or_full_brings_no_leader_until_it_is_back() {
     assert!(store.commit(&txn).await.is_err());
     sleep(Duration::from_secs(60)).await;
     assert!(one.current().is_some(), "leases are renewed in a full store");
+    one.resign().await;
+    assert_eq!(store.peek("leaders/").len(), 1, "there would be no new lease");
+    sleep(Duration::from_secs(2)).await;
+    assert!(store.peek("leaders/").is_empty(), "it ends by itself");
 }
 
 #[tokio::test(start_paused = true)]
@@ -147,5 +242,7 @@ async fn who_is_not_eligible_never_leads() {
     let one = Leadership::start(Arc::new(store.clone()), env, host, Controller::Service, false);
     sleep(Duration::from_secs(10)).await;
     assert_eq!((one.current(), store.revision()), (None, 1));
+    let since = Instant::now();
     one.resign().await;
+    assert_eq!(since.elapsed(), Duration::ZERO, "there is nothing to wait for");
 }

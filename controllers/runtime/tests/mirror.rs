@@ -182,3 +182,98 @@ async fn the_watching_ends_with_the_last_handle() {
     sleep(Duration::from_secs(10)).await;
     assert!(store.witness().silence() >= Duration::from_secs(10), "nobody asks any more");
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_own_revision_is_waited_for_for_two_seconds_and_that_of_others_for_a_quarter_of_one() {
+    let ms = Duration::from_millis;
+    // Who wrote which key, whether the watch broke after that, and how long is waited.
+    for (own, name, broken, wait) in [
+        (true, "alive/h1", false, 0),
+        (true, "facts/h1", true, 0),
+        (true, "alive/h1", true, 2000),
+        (false, "alive/h1", false, 0),
+        (false, "facts/h1", false, 250),
+        (false, "alive/h1", true, 250),
+    ] {
+        let store = MemoryStore::new(1);
+        let mine = store.client(2);
+        let mirror = mirror(&mine, &["alive/", "pins/"]);
+        mirror.synced().await;
+        put(&mine, "pins/shop/web", "x").await;
+        sleep(ms(1)).await;
+        let revision = put(if own { &mine } else { &store }, name, "x").await;
+        if !own && !broken && name.starts_with("alive/") {
+            // All that is mirrored must be that far: nothing tells where it was written.
+            put(&store, "pins/shop/web", "y").await;
+        }
+        mine.cut_off(broken);
+        let since = Instant::now();
+        mirror.caught_up(revision).await;
+        assert!(
+            (ms(wait)..=ms(wait + 1)).contains(&since.elapsed()),
+            "{own} {name} {broken}: {:?}",
+            since.elapsed()
+        );
+        assert_eq!(mirror.get(&key("alive/h1")).is_some(), name == "alive/h1" && !broken);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deletion_is_remembered_until_the_key_is_there_again() {
+    let store = MemoryStore::new(1);
+    let mirror = mirror(&store, &["alive/"]);
+    mirror.synced().await;
+    put(&store, "alive/h1", "a").await;
+    let deleted = delete(&store, "alive/h1").await;
+    mirror.caught_up(deleted).await;
+    assert_eq!(mirror.deleted_at(&key("alive/h1")), Some(deleted));
+    assert_eq!(mirror.deleted_at(&key("alive/h2")), None);
+    let again = put(&store, "alive/h1", "b").await;
+    mirror.caught_up(again).await;
+    assert_eq!(mirror.deleted_at(&key("alive/h1")), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_value_that_cannot_be_read_leaves_the_last_one_in_force_but_not_for_its_owner() {
+    let store = MemoryStore::new(1);
+    let mirror = mirror(&store, &["leaders/"]);
+    mirror.synced().await;
+    let (name, key) = ("leaders/dns", key("leaders/dns"));
+    let read = |mirror: &Mirror| {
+        let json = mirror.json::<u64>(&key).map(|v| (v.value, v.mod_revision, v.create_revision));
+        let listed = mirror.list_json::<u64>("leaders/");
+        assert_eq!(listed.first().map(|(_, v)| v.value), json.map(|json| json.0));
+        (json, mirror.stands::<u64>(&key).map(|v| (v.value, v.mod_revision, v.create_revision)))
+    };
+    let created = put(&store, name, "7").await;
+    mirror.caught_up(created).await;
+    assert_eq!(read(&mirror), (Some((7, created, created)), Some((7, created, created))));
+    let broken = put(&store, name, "{").await;
+    mirror.caught_up(broken).await;
+    assert_eq!(read(&mirror), (Some((7, broken, created)), None));
+    let mended = put(&store, name, "8").await;
+    mirror.caught_up(mended).await;
+    assert_eq!(read(&mirror), (Some((8, mended, created)), Some((8, mended, created))));
+    delete(&store, name).await;
+    let new = put(&store, name, "{").await;
+    mirror.caught_up(new).await;
+    assert_eq!(read(&mirror), (None, None), "the last one was that of a key that is gone");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_read_before_a_person_decided_is_the_past_until_it_is_read_again() {
+    let store = MemoryStore::new(1);
+    let mirror = mirror(&store, &["alive/", "facts/"]);
+    assert!(!mirror.is_fresh());
+    mirror.fresh().await;
+    assert!(mirror.is_fresh() && mirror.is_synced());
+    store.witness().forgive();
+    assert!(!mirror.is_fresh());
+    timeout(Duration::from_secs(1), mirror.fresh()).await.unwrap();
+    assert!(mirror.is_fresh());
+}
+
+#[tokio::test]
+async fn a_store_without_versions_tells_none() {
+    assert_eq!(MemoryStore::new(1).versions().await, Ok([].into()));
+}

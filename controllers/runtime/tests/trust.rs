@@ -6,12 +6,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use evenkeel_api::key::{Controller, Key};
+use evenkeel_api::record::{Halt, Timestamp};
 use evenkeel_etcd::MemoryStore;
 use evenkeel_etcd::memory::Snapshot;
 use evenkeel_runtime::env::{Env, SystemClock};
 use evenkeel_runtime::leader::Leadership;
 use evenkeel_runtime::mirror::Mirror;
 use evenkeel_runtime::store::{Store, TxnBuilder};
+use evenkeel_runtime::verify::verify;
 use evenkeel_runtime::writer::{LastWrite, Memory, Outcome, Trust, Writer};
 use tokio::time::sleep;
 
@@ -292,4 +294,42 @@ async fn a_standby_that_takes_over_knows_what_the_lost_leader_had_written() {
         sleep(Duration::from_secs(12)).await;
         assert_ne!(standby.1.trust(), Trust::Trusted, "{way}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_halt_is_told_in_its_own_words_and_counts_also_if_they_cannot_be_read() {
+    let why = "h2: its guard is gone".to_owned();
+    let halt = serde_json::to_string(&Halt { why: why.clone(), since: Timestamp(0) }).unwrap();
+    for (halt, why) in [(halt, why), ("?".to_owned(), "somebody wrote `halt`".to_owned())] {
+        let store = MemoryStore::new(1);
+        let (idle, ..) = two(&store).await;
+        verify(&idle.store).await.unwrap();
+        assert_eq!(idle.store.witness().verified_ago(), Some(Duration::ZERO));
+        assert!(idle.trusts());
+        raw(&store, "halt", &halt).await;
+        verify(&idle.store).await.unwrap();
+        assert_eq!(idle.store.witness().trust(), Trust::Untrusted { why });
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_never_wrote_compares_nothing_and_what_a_person_decides_meanwhile_counts() {
+    let store = MemoryStore::new(1);
+    let reader = store.client(5);
+    reader.cut_off(true);
+    assert_eq!(verify(&reader).await, Ok(()), "it does not even ask");
+    let (_idle, busy, snapshot) = two(&store).await;
+    store.restore(&snapshot);
+    overtake(&store.client(9)).await;
+    busy.store.delay(Duration::from_millis(20));
+    let asking = tokio::spawn({
+        let store = busy.store.clone();
+        async move { verify(&store).await }
+    });
+    sleep(Duration::from_millis(10)).await;
+    busy.store.witness().forgive();
+    assert_eq!(asking.await.unwrap(), Ok(()));
+    assert!(busy.trusts(), "the answer is measured by what is void");
+    assert_eq!(verify(&busy.store).await, Ok(()));
+    assert!(!busy.trusts());
 }

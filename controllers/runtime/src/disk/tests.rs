@@ -161,6 +161,28 @@ fn the_twin_keeps_locks_and_tells_versions_as_files_do() {
 }
 
 #[tokio::test]
+async fn what_is_saved_aside_is_there_and_holds_up_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, on) in disks(&dir) {
+        let file: Arc<StateFile<Value>> = Arc::new(StateFile::open(&on, Controller::Dns).unwrap());
+        file.save_aside(Arc::new(value(5))).await.unwrap();
+        assert_eq!(file.load(), Some(value(5)), "{name}");
+        if name == "memory" {
+            // It is done in this turn: a simulated process's order is its seed's.
+            let now = tokio::time::timeout(Duration::ZERO, file.save_aside(Arc::new(value(6)))).await;
+            now.unwrap().unwrap();
+            assert_eq!(file.load(), Some(value(6)));
+        }
+    }
+    let gone = dir.path().join("gone");
+    let file: Arc<StateFile<Value>> =
+        Arc::new(StateFile::open(&gone.as_path().into(), Controller::Dns).unwrap());
+    std::fs::remove_dir_all(&gone).unwrap();
+    std::fs::write(&gone, "no folder").unwrap();
+    assert!(file.save_aside(Arc::new(value(7))).await.is_err(), "the disk's refusal is told");
+}
+
+#[tokio::test]
 async fn both_disks_tell_siblings_of_a_change() {
     let dir = tempfile::tempdir().unwrap();
     for (name, on) in disks(&dir) {
@@ -194,4 +216,84 @@ fn a_disk_in_memory_dies_with_its_process_and_loses_what_was_not_flushed() {
     assert_eq!(again.load(), Some(value(1)));
     second.set_full(false);
     again.save(&value(3)).unwrap();
+}
+
+#[test]
+fn a_folder_of_the_machine_is_a_real_one_and_slow() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, on) in disks(&dir) {
+        let real = (name == "files").then(|| dir.path());
+        assert_eq!((on.real_path(), on.disk().is_slow()), (real, real.is_some()), "{name}");
+        assert_eq!(on.path(), real.unwrap_or(Path::new("/state")));
+    }
+}
+
+#[test]
+fn what_the_disk_refuses_is_no_missing_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let on = StateDir::from(dir.path());
+    std::fs::create_dir_all(dir.path().join("dns/state.json/x")).unwrap();
+    let file = Path::new("dns/state.json");
+    assert!(on.disk().read(file).is_err());
+    assert!(on.disk().remove(file).is_err());
+    assert!(on.disk().overwrite(file, b"x").is_err());
+    let refused = on.disk().replace(file, b"x").unwrap_err();
+    assert_eq!((refused.verb, refused.path), ("replace", dir.path().join(file)));
+    let locked = on.disk().lock(file).map(|held| held.is_some()).map_err(|refused| refused.verb);
+    assert_eq!(locked, Err("open"));
+}
+
+#[test]
+fn a_lock_of_an_earlier_life_frees_nothing_in_the_next_one() {
+    let first = MemoryDisk::new();
+    let lock = Path::new("dns/lock");
+    let held = first.lock(lock).unwrap();
+    assert!(held.is_some());
+    let second = first.next_life();
+    assert!(first.lock(Path::new("dns/other")).unwrap().is_none(), "the dead lock nothing");
+    let again = second.lock(lock).unwrap();
+    assert!(again.is_some());
+    drop(held);
+    assert!(second.lock(lock).unwrap().is_none());
+    drop(again);
+    assert!(second.lock(lock).unwrap().is_some());
+}
+
+#[test]
+fn rot_in_a_disk_in_memory_outlives_a_power_cut_and_a_full_one_still_takes_removals() {
+    let disk = MemoryDisk::new();
+    let on = StateDir::on(Arc::new(disk.clone()), Path::new("/state"));
+    let file: StateFile<Value> = StateFile::open(&on, Controller::Dns).unwrap();
+    file.save(&value(1)).unwrap();
+    let path = Path::new("dns/state.json");
+    let sound = disk.stamp(path);
+    disk.damage(path, b"rot");
+    assert_ne!(disk.stamp(path), sound);
+    disk.power_cut();
+    assert_eq!((disk.read(path).unwrap(), file.load()), (Some(b"rot".to_vec()), None));
+    disk.set_full(true);
+    assert!(disk.overwrite(path, b"x").is_err());
+    disk.remove(path).unwrap();
+    assert_eq!(disk.read(path).unwrap(), None);
+}
+
+#[tokio::test]
+async fn the_machine_tells_of_a_change_long_before_it_would_be_looked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = Arc::new(open(dir.path()).unwrap());
+    let mut siblings = Siblings::new(&dir.path().into());
+    let mut quickest = Duration::MAX;
+    // The first look opens the watch, and one of some must be quick also on a busy machine.
+    for n in 0..8 {
+        let file = file.clone();
+        let saved = tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            file.save_aside(Arc::new(value(n))).await.unwrap();
+        });
+        let since = tokio::time::Instant::now();
+        assert_eq!(siblings.changed().await, Controller::Dns);
+        quickest = quickest.min(since.elapsed());
+        saved.await.unwrap();
+    }
+    assert!(quickest < Duration::from_millis(150), "{quickest:?}");
 }

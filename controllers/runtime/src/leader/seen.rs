@@ -120,4 +120,13 @@ mod tests {
             assert_eq!(past(&seen, now.as_ref()).is_none(), trusted, "{now:?}");
         }
     }
+
+    #[test]
+    fn no_more_leaders_are_remembered_than_one_transaction_reads() {
+        let mut seen = Seen::default();
+        for n in 0..150 {
+            seen.leads(format!("h{n}").parse().unwrap());
+        }
+        assert_eq!(seen.of.len(), HOSTS);
+    }
 }

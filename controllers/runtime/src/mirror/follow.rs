@@ -137,9 +137,12 @@ impl Follower {
     }
 
     fn next_relist(&self) -> Instant {
-        let spread = self.shared.store.witness().random() % RELIST_SPREAD_MS;
-        Instant::now() + RELIST_MIN + Duration::from_millis(spread)
+        Instant::now() + relist_after(self.shared.store.witness().random())
     }
+}
+
+fn relist_after(random: u64) -> Duration {
+    RELIST_MIN + Duration::from_millis(random % RELIST_SPREAD_MS)
 }
 
 /// Until the store is believed, or is not.
@@ -159,5 +162,17 @@ pub(super) async fn keep_asking(store: Arc<dyn Store>) {
         let jitter = Duration::from_millis(store.witness().random() % 100);
         let rest = ASK_AFTER.saturating_sub(store.witness().silence());
         sleep(if rest.is_zero() { ASK_AFTER } else { rest } + jitter).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_is_compared_every_five_to_ten_minutes() {
+        for (random, ms) in [(0, 300_000), (7, 300_007), (299_999, 599_999), (300_000, 300_000)] {
+            assert_eq!(relist_after(random), Duration::from_millis(ms));
+        }
     }
 }

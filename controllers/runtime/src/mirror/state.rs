@@ -234,3 +234,96 @@ impl Inbox {
         std::mem::take(&mut self.keys.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Header;
+
+    fn state(prefixes: &[&str]) -> State {
+        State {
+            kvs: BTreeMap::new(),
+            deleted: BTreeMap::new(),
+            understood: BTreeMap::new(),
+            prefixes: prefixes.iter().map(|prefix| ((*prefix).to_owned(), Progress::default())).collect(),
+            subscribers: Vec::new(),
+        }
+    }
+
+    fn kv(key: &str, mod_revision: i64) -> Kv {
+        Kv { key: key.to_owned(), value: Bytes::from("7"), create_revision: 1, mod_revision, lease: 0 }
+    }
+
+    fn listing(revision: i64, kvs: &[Kv]) -> Listing {
+        Listing { kvs: kvs.to_vec(), header: Header { revision, ..Header::default() } }
+    }
+
+    fn changes(changes: Vec<Change>) -> Changes {
+        Changes { changes, header: Header::default() }
+    }
+
+    fn subscribe(state: &mut State) -> Arc<Inbox> {
+        let inbox = Arc::new(Inbox::default());
+        state.subscribers.push(Arc::downgrade(&inbox));
+        inbox
+    }
+
+    #[test]
+    fn the_older_half_of_the_deletions_is_forgotten_when_there_are_too_many() {
+        let most = i64::try_from(DELETIONS).unwrap();
+        let key = |n: i64| format!("a/{n}");
+        for (deleted, forgotten) in [(most, 0), (most + 1, most / 2 + 1)] {
+            let mut state = state(&["a/"]);
+            let delete = |n| Change::Delete { key: key(n), mod_revision: n };
+            state.apply("a/", changes((1..=deleted).map(delete).collect()));
+            let gone = (1..=deleted).filter(|n| state.deleted_at(&key(*n)) != Some(*n));
+            assert_eq!(gone.collect::<Vec<_>>(), (1..=forgotten).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn a_repetition_is_no_change() {
+        let mut state = state(&["a/"]);
+        state.swap("a/", listing(10, &[kv("a/1", 10)]), 0);
+        let inbox = subscribe(&mut state);
+        state.apply("a/", changes(vec![Change::Put(kv("a/1", 9)), Change::Put(kv("a/2", 10))]));
+        assert_eq!((inbox.take().len(), state.get("a/1").unwrap().mod_revision), (0, 10));
+        // Changes of one revision come together.
+        state.apply("a/", changes(vec![Change::Put(kv("a/2", 11)), Change::Put(kv("a/3", 11))]));
+        assert_eq!(inbox.take(), ["a/2".to_owned(), "a/3".to_owned()].into());
+        assert_eq!(state.revision("a/"), Some(11));
+        state.apply("b/", changes(vec![Change::Put(kv("b/1", 12))]));
+        assert!(state.get("b/1").is_none(), "nobody asked for it");
+    }
+
+    #[test]
+    fn a_list_tells_what_differs_and_what_it_lacks_is_gone() {
+        let mut state = state(&["a/"]);
+        state.swap("a/", listing(10, &[kv("a/1", 3), kv("a/2", 4), kv("a/3", 5)]), 0);
+        state.understood(&kv("a/3", 5));
+        let inbox = subscribe(&mut state);
+        state.swap("a/", listing(20, &[kv("a/1", 3), kv("a/2", 15), kv("a/4", 16)]), 0);
+        assert_eq!(inbox.take(), ["a/2", "a/3", "a/4"].map(str::to_owned).into());
+        let keys: Vec<&str> = state.list("a/").map(|kv| kv.key.as_str()).collect();
+        assert_eq!(keys, ["a/1", "a/2", "a/4"]);
+        assert_eq!(state.last_understood("a/3"), None);
+        state.understood(&kv("a/3", 5));
+        assert_eq!(state.last_understood("a/3"), None, "it was read before it went");
+        state.understood(&kv("a/1", 3));
+        assert_eq!(state.last_understood("a/1"), Some(Bytes::from("7")));
+    }
+
+    #[test]
+    fn nothing_is_seen_before_the_first_list_and_all_is_as_old_as_its_oldest_part() {
+        let mut state = state(&["a/", "b/"]);
+        assert_eq!((state.revision("a/"), state.generation(), state.is_synced()), (None, None, false));
+        assert!(!state.has_seen("a/1", 0) && state.has_seen("c/1", 99));
+        state.swap("a/", listing(10, &[]), 2);
+        assert_eq!((state.revision("a/"), state.generation(), state.is_synced()), (Some(10), None, false));
+        assert!(state.has_seen("a/1", 10) && !state.has_seen("a/1", 11) && !state.has_seen("b/1", 1));
+        assert!(!state.all_seen(10));
+        state.swap("b/", listing(12, &[]), 1);
+        assert_eq!((state.generation(), state.is_synced()), (Some(1), true));
+        assert!(state.all_seen(10) && !state.all_seen(11));
+    }
+}
