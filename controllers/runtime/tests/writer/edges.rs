@@ -1,6 +1,10 @@
 //! What a writer does at the edges: room for events, answers that are lost in a row, ends and beginnings.
 
-use evenkeel_runtime::store::MAX_BYTES;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use evenkeel_runtime::store::{Committed, Header, Kv, Lease, Listing, MAX_BYTES, Txn, Watch};
+use evenkeel_runtime::witness::Witness;
 
 use super::*;
 
@@ -152,4 +156,51 @@ async fn the_last_write_is_kept_at_once_and_then_once_a_second() {
     let saved = disk.0.lock().unwrap().clone();
     assert!(saved[0] - begun < Duration::from_millis(100), "{:?}", saved[0] - begun);
     assert!((3..=4).contains(&saved.len()), "{}", saved.len());
+}
+
+/// Counts the transactions that would write.
+#[derive(Debug)]
+struct Asked(MemoryStore, AtomicU64);
+
+#[async_trait]
+impl Store for Asked {
+    fn witness(&self) -> &Arc<Witness> {
+        self.0.witness()
+    }
+    async fn get(&self, key: &Key) -> Result<(Option<Kv>, Header), StoreError> {
+        self.0.get(key).await
+    }
+    async fn list(&self, prefix: &str) -> Result<Listing, StoreError> {
+        self.0.list(prefix).await
+    }
+    async fn commit(&self, txn: &Txn) -> Result<Committed, StoreError> {
+        self.1.fetch_add(u64::from(!txn.writes().is_empty()), Ordering::Relaxed);
+        self.0.commit(txn).await
+    }
+    async fn watch(&self, prefix: &str, revision: i64) -> Result<Box<dyn Watch>, StoreError> {
+        self.0.watch(prefix, revision).await
+    }
+    async fn grant(&self, ttl: Duration) -> Result<Lease, StoreError> {
+        self.0.grant(ttl).await
+    }
+    async fn renew(&self, lease: i64) -> Result<Duration, StoreError> {
+        self.0.renew(lease).await
+    }
+    async fn revoke(&self, lease: i64) -> Result<(), StoreError> {
+        self.0.revoke(lease).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_takes_nothing_is_asked_less_and_less() {
+    let store = MemoryStore::new(1);
+    let asked = Arc::new(Asked(store.clone(), AtomicU64::new(0)));
+    let env = Arc::new(Env::new(Midnight, 1));
+    let writer = Writer::new(asked.clone(), env, "h1".parse().unwrap(), Controller::Dns);
+    assert!(is_done(&writer.commit(put("facts/h1", "a")).await));
+    store.set_full(true);
+    writer.event(event("Waits"));
+    sleep(Duration::from_secs(300)).await;
+    let times = asked.1.load(Ordering::Relaxed);
+    assert!((8..30).contains(&times), "{times} times in 300 s");
 }
