@@ -65,7 +65,7 @@ async fn put(
 ) -> Result<(), StoreError> {
     let refused = |error: &dyn std::fmt::Display| StoreError::Refused(error.to_string());
     let pieces = recall.pieces().map_err(|error| refused(&error))?;
-    if pieces.len() > MOST {
+    if !fits(pieces.len()) {
         tracing::error!(
             pieces = pieces.len(),
             "what is remembered is too much to be put into the store: it stays on disk"
@@ -83,6 +83,11 @@ async fn put(
     Ok(())
 }
 
+/// Whether that many pieces may be put into the store.
+fn fits(pieces: usize) -> bool {
+    pieces <= MOST
+}
+
 async fn withdraw(store: &dyn Store, host: &HostName, controller: Controller) -> Result<(), StoreError> {
     let told = store.list(&prefix::recall_of(host, controller)).await?;
     let keys: Vec<Key> = told.kvs.iter().filter_map(|kv| kv.key.parse().ok()).collect();
@@ -91,4 +96,15 @@ async fn withdraw(store: &dyn Store, host: &HostName, controller: Controller) ->
         store.commit(&txn.build().map_err(|error| StoreError::Refused(error.to_string()))?).await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_is_not_filled_with_what_is_remembered() {
+        assert!(fits(MOST));
+        assert!(!fits(MOST + 1));
+    }
 }
