@@ -125,10 +125,11 @@ impl Follower {
         let generation = self.generations.get();
         let listing = self.shared.store.list(&self.prefix).await?;
         let current = self.shared.store.witness().generation();
-        let behind = self.shared.lock().revision(&self.prefix).is_some_and(|r| listing.header.revision < r);
+        let known = self.shared.lock().revision(&self.prefix);
         // A list from a store that went back is not taken until a person says that it is the truth.
         let forgiven = self.last_listed != Some(current);
-        if generation == current && (forgiven || !behind) && self.is_trusted() {
+        let is_of_now = generation == current && self.is_trusted();
+        if is_of_now && (forgiven || reaches(listing.header.revision, known)) {
             self.last_listed = Some(current);
             self.relist = false;
             self.shared.change(|state| state.swap(&self.prefix, listing, current));
@@ -139,6 +140,11 @@ impl Follower {
     fn next_relist(&self) -> Instant {
         Instant::now() + relist_after(self.shared.store.witness().random())
     }
+}
+
+/// Whether a list has all that is known already.
+fn reaches(listed: i64, known: Option<i64>) -> bool {
+    known.is_none_or(|known| listed >= known)
 }
 
 fn relist_after(random: u64) -> Duration {
@@ -168,6 +174,15 @@ pub(super) async fn keep_asking(store: Arc<dyn Store>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_reaches_what_is_known_or_is_of_the_past() {
+        for (listed, known, reaches_it) in
+            [(7, None, true), (7, Some(6), true), (7, Some(7), true), (7, Some(8), false)]
+        {
+            assert_eq!(reaches(listed, known), reaches_it, "{listed} {known:?}");
+        }
+    }
 
     #[test]
     fn a_list_is_compared_every_five_to_ten_minutes() {
