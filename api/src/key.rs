@@ -18,6 +18,8 @@
 //! | `events/<writer>/<n>` `writers/<host>/<controller>` | | that writer |
 //! | `leaders/<controller>` | | candidates |
 
+pub mod prefix;
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -239,109 +241,6 @@ fn parse(text: &str) -> Result<Key, String> {
         [kind, rest @ ..] => Key::Document(object(kind_of(kind)?, rest)?),
         [] => return Err("it is empty".to_owned()),
     })
-}
-
-/// Prefixes to list and watch, each ending in `/`.
-pub mod prefix {
-    use crate::meta::Kind;
-    use crate::name::{HostName, NetworkName, ServiceId};
-
-    /// The documents of a kind.
-    pub fn documents(kind: Kind) -> String {
-        format!("{}/", kind.plural())
-    }
-    /// The accepted documents of a kind.
-    pub fn accepted(kind: Kind) -> String {
-        format!("accepted/{}/", kind.plural())
-    }
-    /// The status of all objects of a kind.
-    pub fn status(kind: Kind) -> String {
-        format!("status/{}/", kind.plural())
-    }
-    /// The templates of all services, with their digests.
-    pub fn revisions() -> String {
-        "revisions/services/".to_owned()
-    }
-    /// The templates of one service, with their digests.
-    pub fn revisions_of(service: &ServiceId) -> String {
-        format!("revisions/services/{service}/")
-    }
-    /// What is remembered of all services.
-    pub fn rollouts() -> String {
-        "rollouts/".to_owned()
-    }
-    /// What people say about rollouts.
-    pub fn pins() -> String {
-        "pins/".to_owned()
-    }
-    /// What all hosts must run.
-    pub fn instances() -> String {
-        "instances/".to_owned()
-    }
-    /// What one host must run.
-    pub fn instances_on(host: &HostName) -> String {
-        format!("instances/{host}/")
-    }
-    /// Who serves, of all services.
-    pub fn endpoints() -> String {
-        "endpoints/".to_owned()
-    }
-    /// Who serves, of one service.
-    pub fn endpoints_of(service: &ServiceId) -> String {
-        format!("endpoints/{service}/")
-    }
-    /// All hosts' parts of all networks.
-    pub fn subnets() -> String {
-        "subnets/".to_owned()
-    }
-    /// All hosts' parts of one network.
-    pub fn subnets_of(network: &NetworkName) -> String {
-        format!("subnets/{network}/")
-    }
-    /// All hosts that are alive.
-    pub fn alive() -> String {
-        "alive/".to_owned()
-    }
-    /// What all machines are.
-    pub fn facts() -> String {
-        "facts/".to_owned()
-    }
-    /// What became of all instances.
-    pub fn observed() -> String {
-        "observed/".to_owned()
-    }
-    /// What became of one host's instances.
-    pub fn observed_on(host: &HostName) -> String {
-        format!("observed/{host}/")
-    }
-    /// All verdicts.
-    pub fn health() -> String {
-        "health/".to_owned()
-    }
-    /// The verdicts on one host's instances.
-    pub fn health_on(host: &HostName) -> String {
-        format!("health/{host}/")
-    }
-    /// What hosts' network and DNS controllers tell.
-    pub fn reports() -> String {
-        "reports/".to_owned()
-    }
-    /// What a controller remembers of a store that it does not believe.
-    pub fn recall_of(host: &HostName, controller: super::Controller) -> String {
-        format!("reports/{host}/memory/{controller}/")
-    }
-    /// What happened.
-    pub fn events() -> String {
-        "events/".to_owned()
-    }
-    /// All chain guards.
-    pub fn writers() -> String {
-        "writers/".to_owned()
-    }
-    /// Who leads.
-    pub fn leaders() -> String {
-        "leaders/".to_owned()
-    }
 }
 
 #[cfg(test)]

@@ -3,12 +3,11 @@
 //! As in Compose, values alone are touched, and YAML is read first: so no value can turn into keys, comments
 //! or further lines, whatever it contains. What comes out is text again, with its comments and its layout.
 
-use std::fmt::Write as _;
-
 use super::dollar::{Part, name_length, parts};
 use super::envelope::of_compose;
 use super::error::Fault;
 use super::node::{Base, Node, Value, load};
+use super::quote::quote;
 use super::stream::{self, Piece};
 
 /// Why variables could not be substituted.
@@ -148,27 +147,6 @@ fn is_plain(value: &str) -> bool {
     !value.is_empty()
         && load(&format!("[{value}]"), Base::default()).is_ok_and(|node| item(&node))
         && load(&format!("- {value}"), Base::default()).is_ok_and(|node| item(&node))
-}
-
-/// Double quotes, which YAML and JSON read alike.
-fn quote(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 2);
-    out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\t' => out.push_str("\\t"),
-            c if c.is_control() => {
-                // Writing to a String cannot fail.
-                let _ = write!(out, "\\u{:04x}", u32::from(c));
-            }
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
 }
 
 /// Makes sure that the new text reads as the old one with its variables filled in, and as nothing else.

@@ -13,6 +13,7 @@ mod interpolate;
 pub mod keys;
 mod lower;
 mod node;
+pub mod quote;
 mod raw;
 mod schema;
 mod stream;

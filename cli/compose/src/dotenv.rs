@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     fn pairs(text: &str, raw: bool) -> Vec<(String, Option<String>)> {
-        let vars = |name: &str| (name == "HOME").then(|| "/root".to_owned());
+        let vars = |name: &str| (name == "HOME").then(|| "/home/me".to_owned());
         read(text, &vars, raw).unwrap().into_iter().map(|found| (found.name, found.value)).collect()
     }
 
@@ -137,8 +137,8 @@ mod tests {
             ("A=", "A", Some("")),
             ("A", "A", None),
             ("A='$HOME # \"x\"' # y", "A", Some("$HOME # \"x\"")),
-            (r#"A="$HOME\n\$x""#, "A", Some("/root\n$x")),
-            ("A=${HOME}/${NOT:-d}", "A", Some("/root/d")),
+            (r#"A="$HOME\n\$x""#, "A", Some("/home/me\n$x")),
+            ("A=${HOME}/${NOT:-d}", "A", Some("/home/me/d")),
             ("A=\"one\ntwo\"", "A", Some("one\ntwo")),
         ] {
             assert_eq!(pairs(text, false), [(name.to_owned(), value.map(str::to_owned))], "{text}");

@@ -1,6 +1,6 @@
 //! A tree as YAML: one part a line, so that a line of it leads back to the place that it is from.
 
-use std::fmt::Write as _;
+use evenkeel_api::text::quote::{is_fragile, quote};
 
 use crate::tree::{At, Entry, Node, Value};
 
@@ -126,31 +126,10 @@ fn is_plain(text: &str) -> bool {
 
 /// Whether a text of several lines can stand as it is, below a `|`.
 fn is_block(text: &str) -> bool {
-    let good = |c: char| c == '\n' || !(c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}'));
+    let good = |c: char| c == '\n' || !is_fragile(c);
     text.contains('\n')
         && !text.starts_with([' ', '\n'])
         && !text.ends_with("\n\n")
         && text.chars().all(good)
         && text.lines().all(|line| line.is_empty() || !line.trim().is_empty())
-}
-
-/// Double quotes, which every reader reads alike.
-fn quote(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 2);
-    out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\t' => out.push_str("\\t"),
-            c if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}') => {
-                // Writing to a String cannot fail.
-                let _ = write!(out, "\\u{:04x}", u32::from(c));
-            }
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
 }

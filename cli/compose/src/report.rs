@@ -66,13 +66,29 @@ struct Source {
     base: PathBuf,
 }
 
+/// Something to be told.
 #[derive(Debug)]
-struct Told {
-    severity: Severity,
-    at: At,
-    path: String,
-    what: String,
-    todo: String,
+pub struct Told {
+    /// How much it matters.
+    pub severity: Severity,
+    /// Where it is written.
+    pub at: At,
+    /// The whole path of its key.
+    pub path: String,
+    /// What happened.
+    pub what: String,
+    /// What to do; may be empty.
+    pub todo: String,
+    /// Whether only the document's comments say so.
+    pub quiet: bool,
+}
+
+impl Told {
+    /// What a comment says of it.
+    pub fn sentence(&self) -> String {
+        let todo = if self.todo.is_empty() { String::new() } else { format!("; {}", self.todo) };
+        format!("{}: {}{todo}", self.path, self.what)
+    }
 }
 
 impl Report {
@@ -109,7 +125,12 @@ impl Report {
         todo: impl Into<String>,
     ) {
         let (path, what, todo) = (path.into(), what.into(), todo.into());
-        self.told.push(Told { severity, at, path, what, todo });
+        self.told.push(Told { severity, at, path, what, todo, quiet: false });
+    }
+
+    /// Tells what is not left to a document's comments.
+    pub fn tell(&mut self, told: Vec<Told>) {
+        self.told.extend(told.into_iter().filter(|told| !told.quiet));
     }
 
     /// All of it in the order of the files, each thing once.
@@ -117,7 +138,7 @@ impl Report {
         self.told.sort_by_key(|told| (told.at, told.severity));
         let mut findings: Vec<Finding> = Vec::new();
         let mut seen = BTreeSet::new();
-        for Told { severity, at, path, what, todo } in std::mem::take(&mut self.told) {
+        for Told { severity, at, path, what, todo, .. } in std::mem::take(&mut self.told) {
             let file = self.shown(at).to_owned();
             // What came by an anchor is told once, however many services have it.
             if seen.insert((severity, file.clone(), at.line, at.column, what.clone())) {

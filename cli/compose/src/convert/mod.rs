@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::Object;
 use crate::load::Project;
-use crate::report::{Report, Severity};
+use crate::report::{Report, Severity, Told};
 use crate::tree::{At, Entry, Node, Value};
 use crate::world::World;
 
@@ -68,25 +68,6 @@ struct Draft {
     told: Vec<Told>,
 }
 
-/// Something to be told of a draft.
-#[derive(Debug)]
-struct Told {
-    severity: Severity,
-    at: At,
-    path: String,
-    what: String,
-    todo: String,
-    /// Whether only the document's comments say so.
-    quiet: bool,
-}
-
-impl Told {
-    fn sentence(&self) -> String {
-        let todo = if self.todo.is_empty() { String::new() } else { format!("; {}", self.todo) };
-        format!("{}: {}{todo}", self.path, self.what)
-    }
-}
-
 impl Draft {
     fn new(section: &'static str, key: &str, name: &str, at: At, body: Node) -> Self {
         let (key, name) = (key.to_owned(), name.to_owned());
@@ -126,9 +107,7 @@ impl Draft {
     }
 
     fn report(self, report: &mut Report) {
-        for Told { severity, at, path, what, todo, .. } in self.told.into_iter().filter(|told| !told.quiet) {
-            report.add(severity, at, path, what, todo);
-        }
+        report.tell(self.told);
     }
 }
 
