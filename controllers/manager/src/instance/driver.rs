@@ -31,6 +31,8 @@ use super::{Error, InstanceDeps, events, exec};
 
 mod observe;
 mod step;
+#[cfg(test)]
+mod tests;
 
 /// Between two lists of all containers, should no event be missed.
 const LIST: Duration = Duration::from_secs(30);
