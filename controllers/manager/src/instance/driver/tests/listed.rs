@@ -65,3 +65,17 @@ async fn nothing_is_listed_before_the_cluster_is_known_and_then_soon() {
     bench.driver.list(now);
     assert_eq!((bench.driver.listing, bench.driver.next_list), (false, now + LIST_AGAIN));
 }
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_decided_before_both_the_containers_and_the_store_are_known() {
+    let mut bench = Bench::booted().await;
+    for (listed, told) in [(false, false), (false, true), (true, false), (true, true)] {
+        bench.set(Slot::default());
+        bench.driver.due.insert(id(1));
+        (bench.driver.listed, bench.driver.told) = (listed, told);
+        bench.driver.turn();
+        let decided = bench.driver.due.is_empty();
+        assert_eq!(decided, listed && told, "listed {listed}, told {told}");
+        assert_eq!(bench.slot().observed.is_some(), decided);
+    }
+}
