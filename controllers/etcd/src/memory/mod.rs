@@ -8,6 +8,7 @@ mod db;
 mod faults;
 mod topics;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -42,6 +43,7 @@ pub struct MemoryStore {
 struct Server {
     state: Mutex<State>,
     topics: Topics,
+    versions: Mutex<BTreeMap<String, String>>,
     /// Somebody sees to it that leases end in time.
     reaped: AtomicBool,
 }
@@ -75,8 +77,12 @@ impl MemoryStore {
     /// An empty store and its first client. `seed`: for the jitter of those who use it.
     pub fn new(seed: u64) -> Self {
         let state = State { db: Db::new(0xe7cd), down: false, boots: 0 };
-        let server =
-            Server { state: Mutex::new(state), topics: Topics::default(), reaped: AtomicBool::new(false) };
+        let server = Server {
+            state: Mutex::new(state),
+            topics: Topics::default(),
+            versions: Mutex::default(),
+            reaped: AtomicBool::new(false),
+        };
         Self { server: Arc::new(server), client: Client::new(seed) }
     }
 
@@ -88,6 +94,11 @@ impl MemoryStore {
     /// The newest revision.
     pub fn revision(&self) -> i64 {
         self.state().db.header.revision
+    }
+
+    /// From now on its members say that they are of these versions; at first there are none.
+    pub fn set_versions(&self, versions: BTreeMap<String, String>) {
+        *self.server.versions.lock().unwrap_or_else(PoisonError::into_inner) = versions;
     }
 
     /// All keys that start with `prefix` as they are, whatever hurts the store: for whoever looks on.
@@ -266,6 +277,10 @@ impl Store for MemoryStore {
 
     async fn revoke(&self, lease: i64) -> Result<(), StoreError> {
         self.lease(|db| db.revoke(lease)).await
+    }
+
+    async fn versions(&self) -> Result<BTreeMap<String, String>, StoreError> {
+        Ok(self.server.versions.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
 }
 

@@ -58,3 +58,49 @@ async fn ask(store: Arc<dyn Store>, tell: watch::Sender<Option<String>>) {
         tokio::time::sleep(pause).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use evenkeel_etcd::memory::MemoryStore;
+
+    use super::*;
+
+    const A_MINUTE: Duration = Duration::from_secs(60);
+
+    fn of_version(version: &str) -> MemoryStore {
+        let store = MemoryStore::new(1);
+        become_of(&store, version);
+        store
+    }
+
+    fn become_of(store: &MemoryStore, version: &str) {
+        store.set_versions([("m".to_owned(), version.to_owned())].into());
+    }
+
+    /// Whether it tells of a change within a minute.
+    async fn changes(fitness: &mut Fitness) -> bool {
+        tokio::time::timeout(A_MINUTE, fitness.changed()).await.is_ok()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn why_nothing_exclusive_may_start_is_told_when_it_changes_and_not_otherwise() {
+        let store = of_version("3.4.23");
+        let mut fitness = Fitness::start(Arc::new(store.clone()), false);
+        assert_eq!(fitness.no_exclusive().as_deref(), Some(UNKNOWN));
+        assert!(changes(&mut fitness).await);
+        assert!(fitness.no_exclusive().unwrap().contains("3.4.23"));
+        assert!(!changes(&mut fitness).await);
+        become_of(&store, "3.5.16");
+        assert!(changes(&mut fitness).await);
+        assert_eq!(fitness.no_exclusive(), None);
+        assert!(!changes(&mut fitness).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_people_want_them_on_any_version_nothing_stands_in_the_way() {
+        let mut fitness = Fitness::start(Arc::new(of_version("3.4.23")), true);
+        assert_eq!(fitness.no_exclusive(), None);
+        assert!(!changes(&mut fitness).await);
+        assert_eq!(fitness.no_exclusive(), None);
+    }
+}
