@@ -268,27 +268,31 @@ fn prefixes() -> Vec<String> {
     all
 }
 
-/// In as many transactions as it takes, each only while the halt stands and nothing moved. What was done before
-/// one was refused is found done by the next try.
+/// Each transaction only while the halt stands and nothing moved. What was done before one was refused is found
+/// done by the next try.
 async fn write(store: &Arc<dyn Store>, writes: BTreeMap<Key, Write>, halt_at: i64) -> Result<(), Error> {
-    let begin = || TxnBuilder::new().if_unchanged(&Key::Halt, halt_at);
-    let mut txn = begin();
-    for (key, write) in writes {
-        let size = write.value.as_ref().map_or(0, String::len);
-        if txn.writes() == AT_ONCE || (txn.writes() > 0 && txn.bytes() + size > BYTES) {
-            commit(store, std::mem::replace(&mut txn, begin())).await?;
+    for txn in transactions(writes, halt_at) {
+        if !store.commit(&txn.build()?).await?.succeeded {
+            return Err(moved());
         }
-        txn = txn.if_unchanged(&key, write.revision);
-        txn = match write.value {
-            Some(value) => txn.put(&key, value),
-            None => txn.delete(&key),
-        };
     }
-    if txn.writes() > 0 { commit(store, txn).await } else { Ok(()) }
+    Ok(())
 }
 
-async fn commit(store: &Arc<dyn Store>, txn: TxnBuilder) -> Result<(), Error> {
-    if store.commit(&txn.build()?).await?.succeeded { Ok(()) } else { Err(moved()) }
+/// As many as it takes; a value that is larger than one should be has its own.
+fn transactions(writes: BTreeMap<Key, Write>, halt_at: i64) -> Vec<TxnBuilder> {
+    let begin = || TxnBuilder::new().if_unchanged(&Key::Halt, halt_at);
+    let mut all: Vec<TxnBuilder> = Vec::new();
+    for (key, write) in writes {
+        let size = write.value.as_ref().map_or(0, String::len);
+        let last = all.pop_if(|txn| txn.writes() < AT_ONCE && txn.bytes() + size <= BYTES);
+        let txn = last.unwrap_or_else(begin).if_unchanged(&key, write.revision);
+        all.push(match write.value {
+            Some(value) => txn.put(&key, value),
+            None => txn.delete(&key),
+        });
+    }
+    all
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
 use evenkeel_etcd::MemoryStore;
+use evenkeel_runtime::store::Compare;
 
 use super::*;
 
@@ -97,12 +98,113 @@ async fn what_etcd_says_is_accepted_by_the_epoch_alone() {
 }
 
 #[tokio::test]
-async fn another_cluster_is_not_recovered() {
+async fn another_cluster_is_not_recovered_while_anyone_is_at_home_in_it() {
+    for (uid, host, refusal) in [
+        ("v", Some("x1"), Some("another cluster's (v), in which x1 lives")),
+        ("v", Some("h1"), None),
+        ("v", None, None),
+        ("u", Some("x1"), None),
+    ] {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new(1));
+        put(&store, "cluster", &format!(r#"{{"uid":"{uid}","epoch":1,"level":1}}"#)).await;
+        if let Some(host) = host {
+            put(&store, &format!("alive/{host}"), r#"{"boot_id":"b","incarnation":1}"#).await;
+        }
+        remember(&store, "h1", "service", &recall(&[])).await;
+        let said = refused(&store, Way::AcceptEtcd).await;
+        match refusal {
+            Some(why) => assert!(said.as_ref().is_some_and(|said| said.contains(why)), "{said:?}"),
+            None => assert_eq!(said, None, "{uid} {host:?}"),
+        }
+        assert_eq!(get(&store, "halt").await, None);
+    }
+}
+
+#[tokio::test]
+async fn a_halt_or_somebodys_distrust_is_what_makes_it_needed() {
+    let why = r#"{"why":"it went back","since":1}"#;
+    for (key, value, needed) in [
+        ("halt", why, true),
+        ("halt", "strange", true),
+        ("reports/h1/trust/dns", why, true),
+        ("reports/h1/trust/dns", "strange", false),
+        ("alive/h1", why, false),
+    ] {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new(1));
+        put(&store, key, value).await;
+        assert_eq!(View::read(&store).await.unwrap().is_needed(), needed, "{value} under {key}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_worth_remembering_is_not_missed_in_what_is_remembered() {
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new(1));
-    put(&store, "cluster", r#"{"uid":"v","epoch":1,"level":1}"#).await;
-    put(&store, "alive/x1", r#"{"boot_id":"b","incarnation":1}"#).await;
-    remember(&store, "h1", "service", &recall(&[])).await;
-    let said = refused(&store, Way::AcceptEtcd).await.unwrap();
-    assert!(said.contains("another cluster's (v), in which x1 lives"), "{said}");
-    assert_eq!(get(&store, "halt").await, None);
+    let told = ["brakes", "reports/h1/dns"];
+    for key in told {
+        put(&store, key, "{}").await;
+    }
+    put(&store, "services/shop/web", "the text").await;
+    let revision = store.get(&Key::Cluster).await.unwrap().1.revision;
+    remember(&store, "h1", "service", &recall(&[("services/shop/web", "the text", revision)])).await;
+    assert_eq!(refused(&store, Way::FromHosts).await, None);
+    for key in told {
+        assert_eq!(get(&store, key).await.as_deref(), Some("{}"), "{key}");
+    }
+}
+
+#[test]
+fn all_that_is_worth_remembering_is_read_and_not_what_happened() {
+    let is_read = |key: &str| prefixes().iter().any(|prefix| key.starts_with(prefix));
+    for key in [
+        "services/shop/web",
+        "hosts/h1",
+        "networks/lan",
+        "healthchecks/shop/ping",
+        "pins/shop/web",
+        "brake",
+        "accepted/networks/lan",
+        "revisions/services/shop/web/7",
+        "revisions/services/shop/web/7/digest",
+        "rollouts/shop/web",
+        "instances/h1/shop.web.1.a",
+        "endpoints/shop/web/0",
+        "subnets/lan/h1",
+        "facts/h1",
+        "observed/h1/shop.web.1.a",
+        "health/h1/shop.web.1.a",
+        "reports/h1/network/lan",
+    ] {
+        assert!(is_durable(&key.parse().unwrap()) && is_read(key), "{key}");
+    }
+    for key in ["events/h1.dns/1", "writers/h1/dns", "leaders/service", "status/services/shop/web"] {
+        assert!(!is_durable(&key.parse().unwrap()) && !is_read(key), "{key}");
+    }
+}
+
+#[test]
+fn what_is_given_back_comes_in_transactions_that_the_store_takes() {
+    let key = |n: usize| Key::Pin(format!("shop/web-{n:03}").parse().unwrap());
+    let (half, name) = (BYTES / 2, key(0).to_string().len());
+    for (sizes, expected) in [
+        (vec![], vec![]),
+        (vec![0; 60], vec![60]),
+        (vec![0; 130], vec![60, 60, 10]),
+        (vec![half - 100; 5], vec![2, 2, 1]),
+        (vec![half, half - name], vec![2]),
+        (vec![half, half - name + 1], vec![1, 1]),
+        (vec![1, BYTES + 1, 1], vec![1, 1, 1]),
+    ] {
+        let writes = sizes.iter().enumerate().map(|(n, size)| {
+            let value = (*size > 0).then(|| "x".repeat(*size));
+            (key(n), Write { value, revision: 5 })
+        });
+        let all = transactions(writes.collect(), 7);
+        let counts: Vec<usize> = all.iter().map(TxnBuilder::writes).collect();
+        assert_eq!(counts, expected);
+        for txn in all {
+            let txn = txn.build().unwrap();
+            let halted = Compare::ModRevision("halt".to_owned(), 7);
+            assert_eq!((txn.compares().len(), &txn.compares()[0]), (txn.writes().len() + 1, &halted));
+        }
+    }
 }

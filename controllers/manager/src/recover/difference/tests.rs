@@ -116,7 +116,11 @@ fn a_host_knows_its_own_copies_and_the_leader_what_is_wanted_of_them() {
 
 #[test]
 fn without_an_archive_nothing_is_taken_away() {
-    let now = store(&[("services/a/a", "text", 5), ("instances/h2/a.a.2.8", &record("run"), 6)]);
+    let now = store(&[
+        ("services/a/a", "text", 5),
+        ("instances/h2/a.a.2.8", &record("run"), 6),
+        ("accepted/services/a/b", "x", 7),
+    ]);
     let host = recall(&[("instances/h1/a.a.1.7", &record("run"), 0)]);
     let memory = Memory::of(vec![Of::Host("h1".parse().unwrap(), host)], &store(&[])).unwrap();
     assert_eq!(difference(&now, &memory).documents, []);
@@ -126,14 +130,96 @@ fn without_an_archive_nothing_is_taken_away() {
 
 #[test]
 fn numbers_go_on_above_all_that_was_used() {
-    let now = Store { revision: 30, ..store(&[("rollouts/a/a", r#"{"seq":40}"#, 5)]) };
-    let memory =
-        Memory::of(vec![Of::Archive(recall(&[("instances/h1/a.a.1.zz", "x", 9)]))], &store(&[])).unwrap();
-    let found = cluster(&now, &memory, Timestamp(0));
-    assert_eq!((found.uid.as_str(), found.epoch, found.level, found.floor), ("u", 2, 1, 35 * 36 + 35));
+    for (key, value, floor) in [
+        ("facts/h1", "x", 90),
+        ("instances/h1/a.a.1.zz", "x", 35 * 36 + 35),
+        ("observed/h1/a.a.1.zz", "x", 35 * 36 + 35),
+        ("rollouts/a/a", r#"{"seq":400}"#, 400),
+        ("rollouts/a/a", r#"{"seq":18446744073709551615}"#, i64::MAX - 1),
+        ("revisions/services/a/a/500", "x", 500),
+    ] {
+        let (record, empty) = ([(key, value, 5)], store(&[]));
+        let memory = |of| Memory::of(vec![Of::Archive(of)], &empty).unwrap();
+        let remembered = cluster(&empty, &memory(recall(&record)), Timestamp(0));
+        let stands = cluster(&store(&record), &memory(recall(&[])), Timestamp(0));
+        assert_eq!((remembered.floor, stands.floor), (floor, floor), "{value} under {key}");
+    }
+}
+
+#[test]
+fn an_epoch_after_a_recovery_is_one_that_was_never_given() {
+    let memory = Memory::of(vec![Of::Archive(recall(&[]))], &store(&[])).unwrap();
+    let found = cluster(&store(&[]), &memory, Timestamp(0));
+    assert_eq!((found.uid.as_str(), found.epoch, found.level), ("u", 2, 1));
     // A store that goes back behind a recovery forgets its epoch, and those who went by it do not.
-    let again = cluster(&now, &memory, Timestamp(1_700_000_000_999));
+    let again = cluster(&store(&[]), &memory, Timestamp(1_700_000_000_999));
     assert_eq!(again.epoch, 1_700_000_000);
+}
+
+#[test]
+fn the_store_went_back_to_the_newest_that_both_have() {
+    // What was written since may have the number or the words of something that was lost.
+    for (stands, known, expected) in [
+        (("1", 30), ("1", 30), Word::Older),
+        (("1", 30), ("2", 30), Word::Newer),
+        (("1", 30), ("1", 31), Word::Newer),
+    ] {
+        let now = store(&[("services/a/a", "old", 25), ("pins/a/a", stands.0, stands.1)]);
+        let archive = recall(&[("services/a/a", "new", 70), ("pins/a/a", known.0, known.1)]);
+        let memory = Memory::of(vec![Of::Archive(archive)], &now).unwrap();
+        assert_eq!(difference(&now, &memory).documents[0].word, expected, "{stands:?} {known:?}");
+    }
+}
+
+#[test]
+fn what_was_written_together_with_the_last_of_the_past_is_of_the_past() {
+    for (revision, changed, alone) in
+        [(29, Word::Older, Word::Returned), (30, Word::Older, Word::Returned), (31, Word::Newer, Word::New)]
+    {
+        let now = store(&[
+            ("pins/a/a", "1", 30),
+            ("services/a/changed", "1", revision),
+            ("services/a/alone", "1", revision),
+        ]);
+        let archive = recall(&[("pins/a/a", "1", 30), ("services/a/changed", "2", 70)]);
+        let memory = Memory::of(vec![Of::Archive(archive)], &now).unwrap();
+        let words: Vec<Word> = difference(&now, &memory).documents.iter().map(|one| one.word).collect();
+        assert_eq!(words, [alone, changed], "{revision}");
+    }
+}
+
+#[test]
+fn what_was_made_of_a_new_document_stays_and_of_any_other_goes() {
+    let made = |name: &str| {
+        [
+            format!("accepted/services/a/{name}"),
+            format!("revisions/services/a/{name}/70"),
+            format!("revisions/services/a/{name}/70/digest"),
+            format!("rollouts/a/{name}"),
+            format!("endpoints/a/{name}/0"),
+            format!("instances/h1/a.{name}.1.zz"),
+            format!("observed/h1/a.{name}.1.zz"),
+            format!("health/h1/a.{name}.1.zz"),
+        ]
+    };
+    let others =
+        ["networks/lan", "accepted/networks/lan", "facts/h9", "subnets/lan/h9", "reports/h9/network/lan"];
+    for (name, stands, known) in
+        [("new", true, false), ("both", true, true), ("lost", false, true), ("none", false, false)]
+    {
+        let (document, made) = (format!("services/a/{name}"), made(name));
+        let mut records: Vec<(&str, &str, i64)> = vec![("pins/a/a", "1", 30)];
+        records.extend(stands.then_some((document.as_str(), "text", if known { 20 } else { 60 })));
+        records.extend(made.iter().map(String::as_str).chain(others).map(|key| (key, "x", 60)));
+        let now = store(&records);
+        let mut remembered = vec![("pins/a/a", "1", 30)];
+        remembered.extend(known.then_some((document.as_str(), "text", 20)));
+        let memory = Memory::of(vec![Of::Archive(recall(&remembered))], &now).unwrap();
+        let gone = import(&now, &memory).into_iter().filter(|(_, write)| write.value.is_none());
+        let gone: BTreeSet<String> = gone.map(|(key, _)| key.to_string()).collect();
+        let expected = if name == "new" { BTreeSet::new() } else { made.into() };
+        assert_eq!(gone, expected, "{name}");
+    }
 }
 
 #[test]
@@ -162,4 +248,17 @@ fn of_an_exclusive_slot_the_newest_copy_alone_is_brought_back() {
         ("instances/h3/a.db.1.c", Desired::Run),
     ];
     assert_eq!(desired, expected.map(|(key, desired)| (key.to_owned(), desired)));
+}
+
+#[test]
+fn copies_that_may_run_together_and_lost_ones_stay_as_they_are() {
+    let fenced = |desired: &str| record(desired).replace('}', r#","fence":{"token":1,"stop_after":"5s"}}"#);
+    let now = store(&[
+        ("instances/h1/a.web.1.a", &record("run"), 10),
+        ("instances/h2/a.web.1.b", &record("run"), 11),
+        ("instances/h1/a.db.1.a", &fenced("run"), 12),
+        ("instances/h2/a.db.1.b", &fenced("lost"), 13),
+    ]);
+    let memory = Memory::of(vec![Of::Host("h3".parse().unwrap(), recall(&[]))], &now).unwrap();
+    assert_eq!(import(&now, &memory), BTreeMap::new());
 }
