@@ -55,9 +55,14 @@ async fn keep(store: &dyn Store, mirror: &Mirror, file: &Arc<StateFile<Recall>>)
             }
             took = began.elapsed();
         }
-        tokio::time::sleep((took * SHARE).clamp(GATHER, LONGEST)).await;
+        tokio::time::sleep(pause(took)).await;
         changed.next().await;
     }
+}
+
+/// How long changes are gathered after writing took so long.
+fn pause(took: Duration) -> Duration {
+    (took * SHARE).clamp(GATHER, LONGEST)
 }
 
 /// What stands in the mirror; `None`: it is not to be believed, or there is no cluster.
@@ -126,5 +131,27 @@ mod tests {
         put(&store, "cluster", r#"{"uid":"u","epoch":2,"level":1}"#).await;
         assert!(live(&store, &file, 4).await, "a person has decided");
         assert!(!file.load().unwrap().records.contains_key("services/shop/late"));
+    }
+
+    #[test]
+    fn the_longer_writing_takes_the_rarer_it_is_within_limits() {
+        for (took, expected) in [(0, 2000), (100, 2000), (200, 4000), (500, 10_000), (9000, 10_000)] {
+            assert_eq!(pause(Duration::from_millis(took)), Duration::from_millis(expected));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_a_store_that_is_not_believed_or_was_not_read_anew_nothing_is_remembered() {
+        let store = MemoryStore::new(1);
+        put(&store, "cluster", r#"{"uid":"u","epoch":1,"level":1}"#).await;
+        let mirror = Mirror::start(Arc::new(store.clone()), super::super::cache::prefixes());
+        mirror.synced().await;
+        assert!(recall(&store, &mirror).is_some());
+        store.witness().distrust("it went back".to_owned());
+        assert_eq!(recall(&store, &mirror), None);
+        store.witness().forgive();
+        assert_eq!(recall(&store, &mirror), None, "what was read before is void");
+        mirror.fresh().await;
+        assert!(recall(&store, &mirror).is_some());
     }
 }

@@ -415,3 +415,6 @@ pub(super) fn with_copies_on(world: &World, hosts: &BTreeSet<HostName>) -> BTree
 fn is_global(spec: &ServiceSpec) -> bool {
     spec.mode() == evenkeel_api::service::Mode::Global
 }
+
+#[cfg(test)]
+mod tests;
