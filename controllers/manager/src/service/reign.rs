@@ -370,3 +370,6 @@ impl Reign {
         next.saturating_sub(now).max(Duration::from_millis(1))
     }
 }
+
+#[cfg(test)]
+mod tests;
