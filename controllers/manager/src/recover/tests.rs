@@ -152,6 +152,16 @@ async fn what_is_not_worth_remembering_is_not_missed_in_what_is_remembered() {
     }
 }
 
+#[tokio::test]
+async fn no_number_is_used_again_that_the_store_itself_has_used() {
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new(1));
+    remember(&store, "h1", "service", &Recall { revision: 1, ..recall(&[]) }).await;
+    let revision = store.get(&Key::Cluster).await.unwrap().1.revision;
+    assert_eq!(refused(&store, Way::AcceptEtcd).await, None);
+    let cluster: Cluster = serde_json::from_str(&get(&store, "cluster").await.unwrap()).unwrap();
+    assert!(revision > 1 && cluster.floor >= revision, "{revision}: {cluster:?}");
+}
+
 #[test]
 fn all_that_is_worth_remembering_is_read_and_not_what_happened() {
     let is_read = |key: &str| prefixes().iter().any(|prefix| key.starts_with(prefix));

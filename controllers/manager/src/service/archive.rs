@@ -143,10 +143,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn of_a_store_that_is_not_believed_or_was_not_read_anew_nothing_is_remembered() {
         let store = MemoryStore::new(1);
-        put(&store, "cluster", r#"{"uid":"u","epoch":1,"level":1}"#).await;
+        put(&store, "cluster", r#"{"uid":"u","epoch":3,"level":1,"floor":70}"#).await;
         let mirror = Mirror::start(Arc::new(store.clone()), super::super::cache::prefixes());
         mirror.synced().await;
-        assert!(recall(&store, &mirror).is_some());
+        let known = recall(&store, &mirror).unwrap();
+        assert_eq!((known.uid.as_str(), known.epoch, known.revision), ("u", 3, 70));
         store.witness().distrust("it went back".to_owned());
         assert_eq!(recall(&store, &mirror), None);
         store.witness().forgive();

@@ -235,19 +235,19 @@ fn of_an_exclusive_slot_the_newest_copy_alone_is_brought_back() {
     let memory =
         Memory::of(vec![on("h2", "instances/h2/a.db.1.b"), on("h3", "instances/h3/a.db.1.c")], &store(&[]))
             .unwrap();
-    let desired: Vec<(String, Desired)> = import(&now, &memory)
+    let brought: Vec<(String, Desired, String)> = import(&now, &memory)
         .into_iter()
         .map(|(key, write)| {
             let record: Instance = serde_json::from_str(&write.value.unwrap()).unwrap();
-            (key.to_string(), record.desired)
+            (key.to_string(), record.desired, record.cause)
         })
         .collect();
     let expected = [
-        ("instances/h1/a.db.1.a", Desired::Lost),
-        ("instances/h2/a.db.1.b", Desired::Lost),
-        ("instances/h3/a.db.1.c", Desired::Run),
+        ("instances/h1/a.db.1.a", Desired::Lost, "a newer copy is known"),
+        ("instances/h2/a.db.1.b", Desired::Lost, "a newer copy is known"),
+        ("instances/h3/a.db.1.c", Desired::Run, "x"),
     ];
-    assert_eq!(desired, expected.map(|(key, desired)| (key.to_owned(), desired)));
+    assert_eq!(brought, expected.map(|(key, desired, cause)| (key.to_owned(), desired, cause.to_owned())));
 }
 
 #[test]
