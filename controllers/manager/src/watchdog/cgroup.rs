@@ -156,15 +156,8 @@ fn end_each(pids: &[i32]) -> std::io::Result<()> {
 }
 
 fn processes(group: &Path, depth: usize, pids: &mut Vec<i32>) -> std::io::Result<()> {
-    match std::fs::read_to_string(group.join("cgroup.procs")) {
-        Ok(text) => pids.extend(text.lines().filter_map(|line| line.trim().parse::<i32>().ok())),
-        // It went, and its processes before it. `ENODEV`: just now.
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(error) if error.raw_os_error() == Some(nix::libc::ENODEV) => return Ok(()),
-        // A threaded group of version 2: its processes are listed above it.
-        Err(error) if error.raw_os_error() == Some(nix::libc::EOPNOTSUPP) => {}
-        Err(error) => return Err(error),
-    }
+    let Some(own) = listed(std::fs::read_to_string(group.join("cgroup.procs")))? else { return Ok(()) };
+    pids.extend(own);
     if depth > 0 {
         for sub in folders(group) {
             processes(&sub, depth - 1, pids)?;
@@ -173,9 +166,35 @@ fn processes(group: &Path, depth: usize, pids: &mut Vec<i32>) -> std::io::Result
     Ok(())
 }
 
+/// The processes in a list of them as it was read; `None`: its group is gone, and all below it.
+fn listed(read: std::io::Result<String>) -> std::io::Result<Option<Vec<i32>>> {
+    let error = match read {
+        Ok(text) => return Ok(Some(text.lines().filter_map(|line| line.trim().parse().ok()).collect())),
+        Err(error) => error,
+    };
+    match error.raw_os_error() {
+        // It went, and its processes before it. `ENODEV`: just now.
+        Some(nix::libc::ENOENT | nix::libc::ENODEV) => Ok(None),
+        // A threaded group of version 2: its processes are listed above it.
+        Some(nix::libc::EOPNOTSUPP) => Ok(Some(Vec::new())),
+        _ => Err(error),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
     use super::*;
+
+    /// No machine counts processes so far.
+    const NOBODY: &str = "2000000001\n2000000002\n";
+
+    fn group(path: PathBuf, processes: &str) -> PathBuf {
+        std::fs::create_dir_all(&path).unwrap();
+        std::fs::write(path.join("cgroup.procs"), processes).unwrap();
+        path
+    }
 
     #[test]
     fn a_container_is_found_by_either_name_and_a_tree_without_it_is_calm() {
@@ -187,20 +206,71 @@ mod tests {
         let cgroups = LinuxCgroups::new(root);
         cgroups.check().unwrap();
         assert_eq!(cgroups.end(id, true).unwrap(), Sweep::default());
-        let group = root.join(format!("system.slice/docker-{id}.scope"));
-        std::fs::create_dir_all(&group).unwrap();
-        std::fs::write(group.join("cgroup.kill"), "").unwrap();
-        std::fs::write(group.join("cgroup.procs"), "7\n8\n").unwrap();
+        let first = group(root.join(format!("system.slice/docker-{id}.scope")), NOBODY);
+        std::fs::write(first.join("cgroup.kill"), "").unwrap();
         assert_eq!(cgroups.end(id, false).unwrap(), Sweep::default(), "not known yet");
         let sweep = cgroups.end(id, true).unwrap();
         assert_eq!(sweep, Sweep { found: 2, left: 2 });
-        assert_eq!(std::fs::read_to_string(group.join("cgroup.kill")).unwrap(), "1");
-        std::fs::remove_dir_all(&group).unwrap();
+        assert_eq!(std::fs::read_to_string(first.join("cgroup.kill")).unwrap(), "1");
+        std::fs::remove_dir_all(&first).unwrap();
         assert_eq!(cgroups.end(id, false).unwrap(), Sweep::default());
         // Anew, elsewhere.
-        let group = root.join(format!("docker/{id}"));
-        std::fs::create_dir_all(&group).unwrap();
-        std::fs::write(group.join("cgroup.procs"), "").unwrap();
-        assert_eq!(cgroups.end(id, true).unwrap(), Sweep::default());
+        let second = group(root.join(format!("docker/{id}")), NOBODY);
+        std::fs::write(second.join("cgroup.kill"), "").unwrap();
+        assert_eq!(cgroups.end(id, false).unwrap(), Sweep::default(), "only a search finds it");
+        assert_eq!(cgroups.end(id, true).unwrap().found, 2);
+    }
+
+    #[test]
+    fn what_was_found_is_counted_before_it_is_ended_and_what_is_left_after_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let group = group(folder.path().to_owned(), NOBODY);
+        // To end them is to overwrite the list of them: one is listed from then on.
+        std::os::unix::fs::symlink(group.join("cgroup.procs"), group.join("cgroup.kill")).unwrap();
+        assert_eq!(end_group(&group).unwrap(), Sweep { found: 2, left: 1 });
+    }
+
+    #[test]
+    fn where_a_group_cannot_be_ended_at_once_each_of_its_processes_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut child = std::process::Command::new("sleep").arg("5").spawn().unwrap();
+        let group = group(folder.path().to_owned(), &format!("{NOBODY}{}\n", child.id()));
+        assert_eq!(end_group(&group).unwrap().found, 3);
+        assert_eq!(child.wait().unwrap().signal(), Some(Signal::SIGKILL as i32));
+        // The kernel's way to list what is in another namespace.
+        std::fs::write(group.join("cgroup.procs"), "0\n").unwrap();
+        let error = end_group(&group).unwrap_err().to_string();
+        assert!(error.contains("--pid host"), "{error}");
+    }
+
+    #[test]
+    fn a_list_that_is_gone_is_empty_and_one_that_cannot_be_read_is_an_error() {
+        use nix::libc::{EACCES, EINTR, EIO, EISDIR, ENODEV, ENOENT, EOPNOTSUPP};
+        let read = |errno| listed(Err(std::io::Error::from_raw_os_error(errno)));
+        assert_eq!(listed(Ok("7\n\n 8 \nnone\n".to_owned())).unwrap(), Some(vec![7, 8]));
+        for gone in [ENOENT, ENODEV] {
+            assert_eq!(read(gone).unwrap(), None, "{gone}");
+        }
+        assert_eq!(read(EOPNOTSUPP).unwrap(), Some(Vec::new()), "those below it are listed");
+        for refused in [EACCES, EINTR, EIO, EISDIR] {
+            assert_eq!(read(refused).unwrap_err().raw_os_error(), Some(refused));
+        }
+    }
+
+    #[test]
+    fn trees_are_looked_into_to_a_depth_that_no_engine_reaches() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut deepest = group(folder.path().to_owned(), "1\n");
+        for level in 1..=DEPTH + 2 {
+            deepest = group(deepest.join(format!("level{level}")), "1\n");
+        }
+        let mut pids = Vec::new();
+        processes(folder.path(), DEPTH, &mut pids).unwrap();
+        assert_eq!(pids.len(), DEPTH + 1, "its own, and those of so many levels");
+        for (level, expected) in [(DEPTH + 1, 1), (DEPTH + 2, 0)] {
+            let mut found = Vec::new();
+            find(folder.path(), &format!("level{level}"), DEPTH, &mut found);
+            assert_eq!(found.len(), expected, "on level {level}");
+        }
     }
 }

@@ -45,11 +45,10 @@ pub(super) async fn run(deps: WatchdogDeps, mut watched: watch::Receiver<Watch>,
                         return;
                     }
                 }
-                Err(why) => {
-                    if !std::mem::replace(&mut failing, true) {
-                        tracing::warn!(why, "there is no proof of life");
-                    }
-                }
+                Err(why) => match std::mem::replace(&mut failing, true) {
+                    true => {}
+                    false => tracing::warn!(why, "there is no proof of life"),
+                },
             }
         }
         let rest = tokio::time::sleep(EVERY);
@@ -125,4 +124,27 @@ fn is_after(now: Option<&Cluster>, believed: Option<&Cluster>) -> bool {
 
 fn parsed<T: serde::de::DeserializeOwned>(kv: Option<Kv>) -> Option<T> {
     serde_json::from_slice(&kv?.value).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_later_epoch_of_the_same_cluster_declares_void_what_was_believed() {
+        let cluster = |uid: &str, epoch| Cluster { uid: uid.into(), epoch, level: 1, floor: 0 };
+        let before = cluster("u1", 4);
+        let table = [
+            (None, None, false),
+            (None, Some(&before), false),
+            (Some(cluster("u1", 1)), None, true),
+            (Some(cluster("u1", 3)), Some(&before), false),
+            (Some(cluster("u1", 4)), Some(&before), false),
+            (Some(cluster("u1", 5)), Some(&before), true),
+            (Some(cluster("u2", 5)), Some(&before), false),
+        ];
+        for (now, before, expected) in table {
+            assert_eq!(is_after(now.as_ref(), before), expected, "{now:?} after {before:?}");
+        }
+    }
 }
