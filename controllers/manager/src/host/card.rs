@@ -6,7 +6,7 @@ use std::time::Duration;
 use evenkeel_api::key::{Controller, Key};
 use evenkeel_api::local::Beat;
 use evenkeel_api::record::{Cluster, Facts};
-use evenkeel_engine::EngineError;
+use evenkeel_engine::{Engine, EngineError};
 use evenkeel_plan::host::document::document;
 use evenkeel_plan::host::facts::{self, facts};
 use evenkeel_plan::host::join::{Action, Stored, plan};
@@ -70,9 +70,8 @@ impl Card {
         loop {
             let every = self.deps.settings.observe_every;
             let pause = match self.pass().await {
-                // Work was done that may call for more.
-                Ok(true) => Duration::ZERO,
-                Ok(false) => {
+                // What was done changed the store, and wakes us: it may call for more.
+                Ok(()) => {
                     backoff.reset();
                     every - (every / 10).mul_f64((self.deps.env.random() % 1000) as f64 / 1000.0)
                 }
@@ -91,17 +90,16 @@ impl Card {
         }
     }
 
-    /// One pass; whether anything was done.
-    async fn pass(&mut self) -> Result<bool, PassError> {
+    /// One pass.
+    async fn pass(&mut self) -> Result<(), PassError> {
         let stored = self.validate();
         let observed = self.observe(&stored).await;
         let facts = observed.as_ref().ok();
         let actions = plan(&stored, self.memory.get().joined.as_ref(), facts);
-        let mut done = false;
         for action in actions {
-            done |= self.execute(action).await?;
+            self.execute(action).await?;
         }
-        observed.map(|_| done)
+        observed.map(drop)
     }
 
     /// What stands in the store.
@@ -118,7 +116,7 @@ impl Card {
     async fn observe(&self, stored: &Stored) -> Result<Facts, PassError> {
         let uid = stored.cluster.as_ref().map_or("", |cluster| cluster.uid.as_str());
         let machine = self.deps.machine.observe().await.map_err(PassError::Machine)?;
-        let engine = self.engine(uid).await.map_err(PassError::Engine)?;
+        let engine = engine(&*self.deps.engine, uid).await.map_err(PassError::Engine)?;
         let (address, version) = (self.deps.settings.address, &self.deps.settings.version);
         Ok(facts(address, &machine, &engine, version, self.has_watchdog()))
     }
@@ -128,29 +126,8 @@ impl Card {
         runs(beat.as_ref(), self.deps.env.boot(), self.deps.env.boot_time())
     }
 
-    /// What the engine says; `uid` is empty while there is no cluster, and then nothing is ours.
-    async fn engine(&self, uid: &str) -> Result<facts::Engine, EngineError> {
-        let engine = &self.deps.engine;
-        let info = engine.info().await?;
-        let volumes = if uid.is_empty() { Vec::new() } else { engine.volumes(uid).await? };
-        let networks = engine.networks().await?.into_iter().map(|network| facts::EngineNetwork {
-            ours: !uid.is_empty() && network.labels.get(CLUSTER_LABEL).is_some_and(|label| label == uid),
-            subnets: network.subnets.iter().map(|subnet| subnet.subnet).collect(),
-            name: network.name,
-        });
-        Ok(facts::Engine {
-            networks: networks.collect(),
-            volumes: volumes.into_iter().map(|volume| volume.name).collect(),
-            version: info.version,
-            os: info.os,
-            arch: info.arch,
-            cpus: evenkeel_api::quantity::MilliCpus(info.cpus * 1000),
-            memory: evenkeel_api::quantity::Bytes(info.memory),
-        })
-    }
-
-    /// Do one thing; whether the store changed.
-    async fn execute(&mut self, action: Action) -> Result<bool, PassError> {
+    /// Do one thing.
+    async fn execute(&mut self, action: Action) -> Result<(), PassError> {
         let host = self.deps.host.clone();
         let txn = match action {
             Action::Refuse { why } => {
@@ -158,11 +135,11 @@ impl Card {
                     tracing::error!("this host does not join: {why}");
                     self.refused = why;
                 }
-                return Ok(false);
+                return Ok(());
             }
             Action::Remember(joined) => {
                 self.memory.change(|state| state.joined = Some(joined));
-                return Ok(false);
+                return Ok(());
             }
             Action::Found => {
                 let uid = format!("{:016x}", self.deps.env.random());
@@ -181,16 +158,58 @@ impl Card {
             }
         };
         match self.writer.commit(txn).await.map_err(PassError::Write)? {
-            Outcome::Done { revision } => {
-                self.mirror.caught_up(revision).await;
-                Ok(true)
-            }
+            Outcome::Done { revision } => self.mirror.caught_up(revision).await,
             // Somebody was faster: the mirror will tell, and that wakes us.
-            Outcome::Lost => Ok(false),
+            Outcome::Lost => {}
         }
+        Ok(())
     }
+}
+
+/// What the engine says; `uid` is empty while there is no cluster, and then nothing is ours.
+async fn engine(engine: &dyn Engine, uid: &str) -> Result<facts::Engine, EngineError> {
+    let info = engine.info().await?;
+    let volumes = if uid.is_empty() { Vec::new() } else { engine.volumes(uid).await? };
+    let networks = engine.networks().await?.into_iter().map(|network| facts::EngineNetwork {
+        ours: !uid.is_empty() && network.labels.get(CLUSTER_LABEL).is_some_and(|label| label == uid),
+        subnets: network.subnets.iter().map(|subnet| subnet.subnet).collect(),
+        name: network.name,
+    });
+    Ok(facts::Engine {
+        networks: networks.collect(),
+        volumes: volumes.into_iter().map(|volume| volume.name).collect(),
+        version: info.version,
+        os: info.os,
+        arch: info.arch,
+        cpus: evenkeel_api::quantity::MilliCpus(info.cpus * 1000),
+        memory: evenkeel_api::quantity::Bytes(info.memory),
+    })
 }
 
 fn json<T: serde::Serialize>(value: &T) -> Result<Vec<u8>, PassError> {
     serde_json::to_vec(value).map_err(PassError::Json)
+}
+
+#[cfg(test)]
+mod tests {
+    use evenkeel_api::quantity::{Bytes, MilliCpus};
+    use evenkeel_engine::{FakeEngine, Network};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn networks_with_our_clusters_label_are_ours_and_none_while_there_is_no_cluster() {
+        let fake = FakeEngine::new();
+        for (name, of) in [("ek-lan", Some("u1")), ("ek-old", Some("u2")), ("odd", Some("")), ("bare", None)]
+        {
+            let labels = of.map(|of| (CLUSTER_LABEL.to_owned(), of.to_owned())).into_iter().collect();
+            fake.add_network(Network { name: name.to_owned(), labels, ..Network::default() });
+        }
+        for (uid, expected) in [("u1", vec!["ek-lan"]), ("", Vec::new())] {
+            let said = engine(&fake, uid).await.unwrap();
+            let ours = said.networks.iter().filter(|network| network.ours);
+            assert_eq!(ours.map(|network| network.name.as_str()).collect::<Vec<_>>(), expected, "of {uid:?}");
+            assert_eq!((said.cpus, said.memory), (MilliCpus(4000), Bytes(8 << 30)));
+        }
+    }
 }

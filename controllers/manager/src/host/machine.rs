@@ -115,7 +115,45 @@ fn route(message: &RouteMessage, name: &impl Fn(u32) -> Option<String>) -> Optio
 
 #[cfg(test)]
 mod tests {
+    use rtnetlink::packet_route::route::RouteProtocol;
+
     use super::*;
+
+    #[test]
+    fn routes_of_the_main_table_that_lead_somewhere_are_told() {
+        let message = |kind, table, length, attributes: &[RouteAttribute]| {
+            let mut message = RouteMessage::default();
+            (message.header.kind, message.header.table) = (kind, table);
+            (message.header.protocol, message.header.destination_prefix_length) =
+                (RouteProtocol::from(212), length);
+            message.attributes = attributes.to_vec();
+            message
+        };
+        let (main, unicast) = (RouteHeader::RT_TABLE_MAIN, RouteType::Unicast);
+        let to = RouteAttribute::Destination(RouteAddress::Inet(Ipv4Addr::new(10, 88, 2, 0)));
+        let (by, in_table) = (RouteAttribute::Oif(3), RouteAttribute::Table);
+        let told = |destination: &str, device: &str| {
+            Some(Route {
+                destination: destination.parse().unwrap(),
+                device: device.to_owned(),
+                protocol: 212,
+            })
+        };
+        let table = [
+            (message(unicast, main, 24, &[to.clone(), by.clone()]), told("10.88.2.0/24", "eth3")),
+            (message(unicast, main, 0, std::slice::from_ref(&by)), told("0.0.0.0/0", "eth3")),
+            (message(unicast, main, 24, std::slice::from_ref(&to)), told("10.88.2.0/24", "")),
+            // Numbers that do not fit into the header stand in an attribute.
+            (message(unicast, 0, 24, &[to.clone(), in_table(254)]), told("10.88.2.0/24", "")),
+            (message(unicast, main, 24, &[to.clone(), in_table(1000)]), None),
+            (message(unicast, 255, 24, std::slice::from_ref(&to)), None),
+            (message(RouteType::BlackHole, main, 24, std::slice::from_ref(&to)), None),
+            (message(RouteType::Local, 255, 24, &[to, by]), None),
+        ];
+        for (message, expected) in table {
+            assert_eq!(route(&message, &|index| Some(format!("eth{index}"))), expected, "{message:?}");
+        }
+    }
 
     #[tokio::test]
     async fn this_machine_has_a_loopback_address() {

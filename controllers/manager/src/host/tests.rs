@@ -13,6 +13,9 @@ use tokio::time::{Instant, sleep};
 use super::machine::MachineError;
 use super::*;
 
+mod look;
+mod register;
+
 #[derive(Debug)]
 struct OneCard;
 
@@ -80,6 +83,10 @@ impl World {
 
     async fn alive(&self) -> Option<Alive> {
         self.text("alive/h1").await.map(|text| serde_json::from_str(&text).unwrap())
+    }
+
+    async fn facts(&self) -> Facts {
+        serde_json::from_str(&self.text("facts/h1").await.unwrap()).unwrap()
     }
 
     async fn lease(&self) -> i64 {
