@@ -189,3 +189,29 @@ fn just_made(id: String, spec: &ContainerSpec) -> Container {
         pid: None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use evenkeel_engine::FakeEngine;
+    use evenkeel_plan::instance::container::label;
+
+    use super::*;
+
+    #[test]
+    fn a_container_is_ours_by_its_cluster_and_its_instance() {
+        let id = "shop.web.1.1".parse().unwrap();
+        for (cluster, instance, ours) in [
+            (Some("u1"), Some("shop.web.1.1"), true),
+            (Some("u2"), Some("shop.web.1.1"), false),
+            (Some("u1"), Some("shop.web.2.2"), false),
+            (None, Some("shop.web.1.1"), false),
+            (Some("u1"), None, false),
+        ] {
+            let engine = FakeEngine::new();
+            let labels = [(label::CLUSTER, cluster), (label::INSTANCE, instance)].into_iter();
+            let labels = labels.filter_map(|(label, of)| Some((label.to_owned(), of?.to_owned())));
+            engine.add_foreign("shop.web.1.1", labels.collect());
+            assert_eq!(is_ours(&engine.all()[0], "u1", &id), ours, "{instance:?} of {cluster:?}");
+        }
+    }
+}

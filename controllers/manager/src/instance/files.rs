@@ -10,22 +10,23 @@ use evenkeel_runtime::disk::StateDir;
 
 /// The host's policy. No file: nothing is allowed; one that cannot be read: the same, and it is logged.
 pub(super) fn policy(path: &Path) -> HostPolicy {
+    read_policy(path).unwrap_or_else(|why| {
+        tracing::error!(path = %path.display(), why, "nothing is allowed");
+        HostPolicy::default()
+    })
+}
+
+fn read_policy(path: &Path) -> Result<HostPolicy, String> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return HostPolicy::default(),
-        Err(error) => {
-            tracing::error!(path = %path.display(), %error, "the host policy cannot be read: nothing is allowed");
-            return HostPolicy::default();
-        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(HostPolicy::default()),
+        Err(error) => return Err(format!("the host policy cannot be read: {error}")),
     };
     // A file of comments alone is no document.
     if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
-        return HostPolicy::default();
+        return Ok(HostPolicy::default());
     }
-    serde_saphyr::from_str(&text).unwrap_or_else(|error| {
-        tracing::error!(path = %path.display(), %error, "the host policy is not valid: nothing is allowed");
-        HostPolicy::default()
-    })
+    serde_saphyr::from_str(&text).map_err(|error| format!("the host policy is not valid: {error}"))
 }
 
 /// This host's credentials for the registry of an image.
@@ -74,4 +75,66 @@ impl ResolverFiles {
 
 fn file(id: &InstanceId) -> PathBuf {
     ["instance", "resolv", &id.to_string()].iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use evenkeel_runtime::disk::MemoryDisk;
+
+    use super::*;
+
+    #[test]
+    fn a_policy_that_is_not_there_or_empty_is_the_default_and_a_bad_one_says_why() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("policy.yaml");
+        assert_eq!(read_policy(&file), Ok(HostPolicy::default()));
+        for text in ["", "\n", "# namespaces:\n\n  # shop: {privileged: true}\n"] {
+            std::fs::write(&file, text).unwrap();
+            assert_eq!(read_policy(&file), Ok(HostPolicy::default()), "{text:?}");
+        }
+        std::fs::write(&file, "# for the shop\nnamespaces:\n  shop: {privileged: true}\n").unwrap();
+        assert_ne!(read_policy(&file).unwrap(), HostPolicy::default());
+        for (path, text, part) in
+            [(&file, "nonsense: [", "not valid"), (&folder.path().into(), "", "be read")]
+        {
+            let _folder = std::fs::write(path, text);
+            let why = read_policy(path).unwrap_err();
+            assert!(why.contains(part), "{why}");
+            assert_eq!(policy(path), HostPolicy::default());
+        }
+    }
+
+    #[test]
+    fn credentials_are_those_of_the_images_registry() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("registry.json");
+        let user = |image| credentials(&file, image).map(|auth| auth.username);
+        let image = "registry.lan:5000/web:1";
+        assert_eq!(user(image), None);
+        let config = r#"{"auths": {"registry.lan:5000": {"username": "shop", "password": "p"}}}"#;
+        std::fs::write(&file, config).unwrap();
+        assert_eq!(user(image).as_deref(), Some("shop"));
+        assert_eq!(user("elsewhere.lan/web:1"), None);
+        std::fs::write(&file, "nonsense").unwrap();
+        assert_eq!(user(image), None);
+    }
+
+    #[test]
+    fn a_mounted_file_is_written_when_it_says_something_else_and_goes_with_its_instance() {
+        let dir = StateDir::on(Arc::new(MemoryDisk::new()), Path::new("/state"));
+        let (files, id) = (ResolverFiles::new(&dir), "shop.web.1.1".parse().unwrap());
+        let path = Path::new("instance/resolv/shop.web.1.1");
+        assert_eq!(files.path(&id), Path::new("/state").join(path));
+        let mut stamps = Vec::new();
+        for text in ["one", "one", "two"] {
+            files.write(&id, text).unwrap();
+            assert_eq!(dir.disk().read(path).unwrap().as_deref(), Some(text.as_bytes()));
+            stamps.push(dir.disk().stamp(path));
+        }
+        assert!(stamps[0] == stamps[1] && stamps[1] != stamps[2], "{stamps:?}");
+        files.remove(&id);
+        assert_eq!(dir.disk().read(path).unwrap(), None);
+    }
 }

@@ -87,3 +87,48 @@ impl Warden {
 fn guards<'a>(containers: impl Iterator<Item = &'a Container>) -> BTreeMap<String, Guard> {
     containers.filter_map(|container| Some((container.id.clone(), container.guard()?))).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use evenkeel_engine::FakeEngine;
+    use evenkeel_plan::instance::container::label;
+    use evenkeel_runtime::disk::MemoryDisk;
+    use evenkeel_runtime::env::SystemClock;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn all_exclusive_containers_of_the_newest_list_are_guarded_also_such_as_stand_in_for_no_slot() {
+        let engine = FakeEngine::new();
+        for (name, labels) in [
+            ("shop.db.1.1", vec![(label::INSTANCE, "shop.db.1.1"), (label::EXCLUSIVE, "5s")]),
+            ("renamed", vec![(label::INSTANCE, "shop.db.1.1"), (label::EXCLUSIVE, "5s")]),
+            ("shop.web.2.2", vec![(label::INSTANCE, "shop.web.2.2")]),
+        ] {
+            engine.add_foreign(name, labels.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect());
+        }
+        let all = engine.all();
+        let dir = StateDir::on(Arc::new(MemoryDisk::new()), Path::new("/state"));
+        let file = StateFile::<Guards>::open(&dir, Controller::Instance).unwrap().beside("guards");
+        let mut warden = Warden::new(file, Arc::new(Env::new(SystemClock, 1)), &dir);
+        let kept = |warden: &Warden, slots: &[Container]| {
+            warden.keep(slots.iter());
+            peek::<Guards>(&dir, Controller::Instance, "guards")
+                .unwrap()
+                .guards
+                .into_keys()
+                .collect::<Vec<_>>()
+        };
+        let named = |names: &[&str]| {
+            let of = all.iter().filter(|one| names.contains(&one.name.as_str()));
+            of.map(|one| one.id.clone()).collect::<Vec<_>>()
+        };
+        warden.listed(&all);
+        assert_eq!(kept(&warden, &[]), named(&["shop.db.1.1", "renamed"]));
+        warden.listed(&[]);
+        assert_eq!(kept(&warden, &[]), [""; 0]);
+        assert_eq!(kept(&warden, &all[..1]), named(&[all[0].name.as_str()]));
+    }
+}

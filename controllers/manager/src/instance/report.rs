@@ -11,7 +11,7 @@ use evenkeel_api::recall::{Recall, Remembered};
 use evenkeel_api::record::{Digest, Observed, Revision};
 use evenkeel_runtime::disk::StateFile;
 use evenkeel_runtime::store::{MAX_WRITES, TxnBuilder};
-use evenkeel_runtime::writer::{Outcome, WriteError, Writer};
+use evenkeel_runtime::writer::{Outcome, Writer};
 use tokio::sync::Notify;
 
 use super::world::Saved;
@@ -178,7 +178,7 @@ impl Reports {
                 Ok(Outcome::Done { .. }) => self.lock().told.extend(batch),
                 Ok(Outcome::Lost) => return true,
                 Err(error) => {
-                    log(&error);
+                    tracing::debug!(%error, "reports wait for the store");
                     return true;
                 }
             }
@@ -213,7 +213,7 @@ impl Reports {
                 // Lost: another host was first, and its word holds; or the template is gone.
                 Ok(_) => drop(self.lock().digests.remove(&template)),
                 Err(error) => {
-                    log(&error);
+                    tracing::debug!(%error, "a digest waits for the store");
                     again = true;
                 }
             }
@@ -222,19 +222,112 @@ impl Reports {
     }
 }
 
-fn log(error: &WriteError) {
-    tracing::debug!(error = %error, "reports wait for the store");
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
 
     use evenkeel_api::key::Controller;
+    use evenkeel_api::record::{Desired, Instance, InstanceState, Timestamp};
+    use evenkeel_api::service::Template;
     use evenkeel_runtime::disk::{MemoryDisk, Siblings, StateDir};
     use tokio::time::sleep;
 
+    use super::super::world::SavedInstance;
     use super::*;
+
+    fn id() -> InstanceId {
+        "shop.web.1.1".parse().unwrap()
+    }
+
+    fn observed(restarts: u32) -> Observed {
+        Observed {
+            state: InstanceState::Running,
+            since: Timestamp(1),
+            started: None,
+            restarts,
+            addresses: BTreeMap::new(),
+            ports: Vec::new(),
+            engine_health: None,
+            digest: None,
+        }
+    }
+
+    fn reports() -> Arc<Reports> {
+        Reports::new(&"h1".parse().unwrap(), Saved::default())
+    }
+
+    #[test]
+    fn only_what_differs_from_what_the_store_was_found_to_hold_is_written() {
+        let (old, new) = (observed(0), observed(1));
+        let table = [
+            // What the store holds, what is told, what is written.
+            (None, None, None),
+            (None, Some(&old), Some(Some(old.clone()))),
+            (Some(&old), Some(&old), None),
+            (Some(&old), Some(&new), Some(Some(new.clone()))),
+            (Some(&old), None, Some(None)),
+        ];
+        for (found, told, written) in table {
+            let reports = reports();
+            reports.found([(id(), found.cloned())].into());
+            assert_eq!(reports.batch(), [], "nothing is told yet");
+            reports.tell(&id(), told);
+            let expected: Vec<_> = written.into_iter().map(|observed| (id(), observed)).collect();
+            assert_eq!(reports.batch(), expected, "{told:?} where the store holds {found:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_told_to_a_past_that_is_void_is_told_again() {
+        let reports = reports();
+        reports.found([(id(), Some(observed(0)))].into());
+        reports.tell(&id(), Some(&observed(0)));
+        assert_eq!(reports.batch(), []);
+        reports.found_anew([(id(), None)].into());
+        assert_eq!(reports.batch(), [(id(), Some(observed(0)))]);
+    }
+
+    #[test]
+    fn what_this_host_runs_and_was_told_to_run_is_recalled_as_records() {
+        let record = Instance {
+            template: "shop/web@7".parse().unwrap(),
+            slot: id().slot,
+            desired: Desired::Run,
+            cause: String::new(),
+            fence: None,
+            restart: None,
+        };
+        let one = SavedInstance {
+            desired: Desired::Run,
+            observed: observed(0),
+            ports: Vec::new(),
+            record: Some(record),
+            template: Some(Template::default()),
+            accepted: None,
+            pin: None,
+        };
+        let unwanted = SavedInstance { record: None, ..one.clone() };
+        let bare = SavedInstance { template: None, ..one.clone() };
+        for (saved, keys) in [
+            (
+                &one,
+                vec![
+                    "instances/h1/shop.web.1.1",
+                    "observed/h1/shop.web.1.1",
+                    "revisions/services/shop/web/7",
+                ],
+            ),
+            (&bare, vec!["instances/h1/shop.web.1.1", "observed/h1/shop.web.1.1"]),
+            (&unwanted, Vec::new()),
+        ] {
+            let reports = reports();
+            let instances = [(id(), saved.clone())].into();
+            reports.save(Saved { uid: "u1".to_owned(), instances, ..Saved::default() });
+            let recall = reports.recall();
+            assert_eq!(recall.uid, "u1");
+            assert_eq!(recall.records.into_keys().collect::<Vec<_>>(), keys);
+        }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn what_a_full_disk_refused_is_on_it_once_there_is_room() {

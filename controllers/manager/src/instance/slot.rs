@@ -77,3 +77,47 @@ impl Slot {
         self.container = container;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use evenkeel_engine::FakeEngine;
+
+    use super::*;
+
+    fn container(id: &str, state: ContainerState) -> Option<Container> {
+        let engine = FakeEngine::new();
+        engine.add_foreign("shop.web.1.1", std::collections::BTreeMap::new());
+        let one = engine.all().into_iter().next()?;
+        Some(Container { id: id.to_owned(), state, ..one })
+    }
+
+    #[test]
+    fn that_memory_ran_out_is_known_until_it_runs_again() {
+        let exited = |oom| container("c1", ContainerState::Exited { code: 137, oom });
+        let running = || container("c1", ContainerState::Running);
+        let mut slot = Slot::default();
+        for (seen, known) in [
+            (running(), false),
+            (exited(false), false),
+            (exited(true), true),
+            // The engine says so of one look and not of the next.
+            (exited(false), true),
+            (running(), false),
+        ] {
+            let state = seen.as_ref().map(|one| one.state);
+            slot.saw(seen, Duration::ZERO);
+            assert_eq!(slot.memory.oom, known, "{state:?}");
+        }
+    }
+
+    #[test]
+    fn a_container_whose_state_is_unclear_is_as_it_was_and_another_one_is_new() {
+        let mut slot = Slot::default();
+        slot.saw(container("c1", ContainerState::Running), Duration::ZERO);
+        for (id, state) in [("c1", ContainerState::Running), ("c2", ContainerState::Changing)] {
+            slot.saw(container(id, ContainerState::Changing), Duration::ZERO);
+            let held = slot.container.as_ref().unwrap();
+            assert_eq!((held.id.as_str(), held.state), (id, state));
+        }
+    }
+}

@@ -27,6 +27,8 @@ use tokio::task::JoinHandle;
 
 use super::{InstanceDeps, run};
 
+mod steps;
+
 const IMAGE: &str = "registry.lan:5000/web:1";
 const DIGEST: &str = "sha256:aaaa";
 
@@ -712,6 +714,8 @@ async fn checks_run_commands_in_containers() {
     }
     write.write_all(b"nonsense\n").await.unwrap();
     assert!(answers.next_line().await.unwrap().unwrap().starts_with(r#"{"error":"not understood"#));
+    drop(write);
+    assert_eq!(answers.next_line().await.unwrap(), None, "who has asked all is answered no more");
 }
 
 #[tokio::test(start_paused = true)]

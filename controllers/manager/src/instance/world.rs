@@ -220,3 +220,6 @@ impl World {
         self.accepted.retain(|service, _| services.contains(service));
     }
 }
+
+#[cfg(test)]
+mod tests;
