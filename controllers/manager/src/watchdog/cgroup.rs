@@ -142,7 +142,8 @@ fn end_group(group: &Path) -> std::io::Result<Sweep> {
 
 fn end_each(pids: &[i32]) -> std::io::Result<()> {
     for pid in pids {
-        if *pid == 0 {
+        // The kernel takes these for groups of processes, or for all that there are.
+        if *pid <= 0 {
             return Err(std::io::Error::other(
                 "its processes are not seen from here: the watchdog must run in the host's PID namespace (--pid host)",
             ));
@@ -156,9 +157,7 @@ fn end_each(pids: &[i32]) -> std::io::Result<()> {
 }
 
 fn processes(group: &Path, depth: usize, pids: &mut Vec<i32>) -> std::io::Result<()> {
-    let Some(own) = listed(std::fs::read_to_string(group.join("cgroup.procs")))? else { return Ok(()) };
-    pids.extend(own);
-    if depth > 0 {
+    if is_there(std::fs::read_to_string(group.join("cgroup.procs")), pids)? && depth > 0 {
         for sub in folders(group) {
             processes(&sub, depth - 1, pids)?;
         }
@@ -166,17 +165,20 @@ fn processes(group: &Path, depth: usize, pids: &mut Vec<i32>) -> std::io::Result
     Ok(())
 }
 
-/// The processes in a list of them as it was read; `None`: its group is gone, and all below it.
-fn listed(read: std::io::Result<String>) -> std::io::Result<Option<Vec<i32>>> {
+/// Takes the processes from a list of them as it was read; whether its group is there, with others below it.
+fn is_there(read: std::io::Result<String>, pids: &mut Vec<i32>) -> std::io::Result<bool> {
     let error = match read {
-        Ok(text) => return Ok(Some(text.lines().filter_map(|line| line.trim().parse().ok()).collect())),
+        Ok(text) => {
+            pids.extend(text.lines().filter_map(|line| line.trim().parse::<i32>().ok()));
+            return Ok(true);
+        }
         Err(error) => error,
     };
     match error.raw_os_error() {
         // It went, and its processes before it. `ENODEV`: just now.
-        Some(nix::libc::ENOENT | nix::libc::ENODEV) => Ok(None),
+        Some(nix::libc::ENOENT | nix::libc::ENODEV) => Ok(false),
         // A threaded group of version 2: its processes are listed above it.
-        Some(nix::libc::EOPNOTSUPP) => Ok(Some(Vec::new())),
+        Some(nix::libc::EOPNOTSUPP) => Ok(true),
         _ => Err(error),
     }
 }
@@ -237,7 +239,7 @@ mod tests {
         let group = group(folder.path().to_owned(), &format!("{NOBODY}{}\n", child.id()));
         assert_eq!(end_group(&group).unwrap().found, 3);
         assert_eq!(child.wait().unwrap().signal(), Some(Signal::SIGKILL as i32));
-        // The kernel's way to list what is in another namespace.
+        // The kernel lists what is in another namespace as 0.
         std::fs::write(group.join("cgroup.procs"), "0\n").unwrap();
         let error = end_group(&group).unwrap_err().to_string();
         assert!(error.contains("--pid host"), "{error}");
@@ -246,12 +248,16 @@ mod tests {
     #[test]
     fn a_list_that_is_gone_is_empty_and_one_that_cannot_be_read_is_an_error() {
         use nix::libc::{EACCES, EINTR, EIO, EISDIR, ENODEV, ENOENT, EOPNOTSUPP};
-        let read = |errno| listed(Err(std::io::Error::from_raw_os_error(errno)));
-        assert_eq!(listed(Ok("7\n\n 8 \nnone\n".to_owned())).unwrap(), Some(vec![7, 8]));
+        let list = |read| {
+            let mut pids = Vec::new();
+            is_there(read, &mut pids).map(|there| (there, pids))
+        };
+        let read = |errno| list(Err(std::io::Error::from_raw_os_error(errno)));
+        assert_eq!(list(Ok("7\n\n 8 \nnone\n".to_owned())).unwrap(), (true, vec![7, 8]));
         for gone in [ENOENT, ENODEV] {
-            assert_eq!(read(gone).unwrap(), None, "{gone}");
+            assert_eq!(read(gone).unwrap(), (false, Vec::new()), "{gone}");
         }
-        assert_eq!(read(EOPNOTSUPP).unwrap(), Some(Vec::new()), "those below it are listed");
+        assert_eq!(read(EOPNOTSUPP).unwrap(), (true, Vec::new()), "those below it are listed");
         for refused in [EACCES, EINTR, EIO, EISDIR] {
             assert_eq!(read(refused).unwrap_err().raw_os_error(), Some(refused));
         }
