@@ -22,10 +22,6 @@ fn read_policy(path: &Path) -> Result<HostPolicy, String> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(HostPolicy::default()),
         Err(error) => return Err(format!("the host policy cannot be read: {error}")),
     };
-    // A file of comments alone is no document.
-    if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
-        return Ok(HostPolicy::default());
-    }
     serde_saphyr::from_str(&text).map_err(|error| format!("the host policy is not valid: {error}"))
 }
 
@@ -90,7 +86,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("policy.yaml");
         assert_eq!(read_policy(&file), Ok(HostPolicy::default()));
-        for text in ["", "\n", "# namespaces:\n\n  # shop: {privileged: true}\n"] {
+        // A file of comments alone is one of an empty document.
+        for text in ["", "\n", "  \n", "# namespaces:\n\n \t # shop: {privileged: true}\r\n#", "\t# none"] {
             std::fs::write(&file, text).unwrap();
             assert_eq!(read_policy(&file), Ok(HostPolicy::default()), "{text:?}");
         }
