@@ -245,16 +245,19 @@ impl Driver {
 
     /// Its address is held by something that is not ours: the next making gets another one.
     fn move_away(&mut self, id: &InstanceId) {
-        let held: Vec<NetworkName> = (self.book.of(id).into_iter())
-            .filter(|(name, address)| {
-                let network = self.world.networks.get(name);
-                network.is_some_and(|network| self.held_by_others(&network.engine_name).contains(address))
-            })
-            .map(|(name, _)| name)
-            .collect();
+        let has = self.book.of(id);
+        let held = |(name, address): &(&NetworkName, &Ipv4Addr)| {
+            let network = self.world.networks.get(*name);
+            network.is_some_and(|network| self.held_by_others(&network.engine_name).contains(*address))
+        };
+        let mut leaves: Vec<&NetworkName> = has.iter().filter(held).map(|(name, _)| name).collect();
+        if leaves.is_empty() {
+            // The engine does not list who holds it, as with the remains of a container: it may be any of them.
+            leaves = has.keys().collect();
+        }
         let now = self.now();
-        for network in held {
-            self.book.give_up(id, &network, now);
+        for network in leaves {
+            self.book.give_up(id, network, now);
         }
     }
 }
