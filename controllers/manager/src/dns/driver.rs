@@ -161,3 +161,6 @@ impl Driver {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -103,3 +103,34 @@ pub(super) async fn resolvers(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use evenkeel_names::handover::{Holder, Pair};
+    use evenkeel_plan::dns::Zone;
+    use evenkeel_runtime::env::SystemClock;
+
+    use super::*;
+
+    #[test]
+    fn what_a_parent_holds_is_given_back_once_it_is_sure_that_nobody_wants_it() {
+        let (parent, worker) = Holder::line().unwrap();
+        std::thread::spawn(move || {
+            let mut holder = Holder::new();
+            while holder.serve(parent.as_fd()) {}
+        });
+        let sockets = Sockets::Parent(worker);
+        // An address that is not there.
+        let address = "192.0.2.77:5398".parse().unwrap();
+        drop(sockets.get(address).unwrap());
+        let server = Server::new(Zone::default(), Forwarder::new());
+        let env = Env::new(SystemClock, 7);
+        let mut listening = Listening::new(sockets);
+        for (sure, is_free) in [(false, false), (true, true)] {
+            assert!(listening.serve(&server, &env, &BTreeSet::new(), sure));
+            assert_eq!(Pair::bind(address).is_ok(), is_free, "sure: {sure}");
+        }
+    }
+}

@@ -40,14 +40,14 @@ pub(super) struct Stored {
     pub(super) state: State,
     /// Keys that changed and were not looked at yet; `None`: all of them.
     changed: Option<BTreeSet<String>>,
-    /// Whether it was said that the store is not followed.
-    told: bool,
+    /// Why the store is not followed, as it was told.
+    told: Option<String>,
 }
 
 impl Stored {
     /// From what was kept, until the store has answered.
     pub(super) fn new(store: Arc<dyn Store>, mirror: Mirror, state: State) -> Self {
-        Self { store, mirror, state, changed: None, told: false }
+        Self { store, mirror, state, changed: None, told: None }
     }
 
     /// Whether anything was ever learnt.
@@ -105,16 +105,16 @@ impl Stored {
         };
         match why {
             Some(why) => {
-                if !self.told {
+                self.told.get_or_insert_with(|| {
                     tracing::error!(why, "the store is not followed; the last names are served");
-                }
-                self.told = true;
+                    why
+                });
                 // Whatever it says meanwhile is looked at as a whole, once it is followed again.
                 self.changed = None;
                 false
             }
             None => {
-                self.told = false;
+                self.told = None;
                 self.mirror.get(&Key::Cluster).is_some()
             }
         }
@@ -245,3 +245,6 @@ pub(super) fn here(host: &HostName, siblings: &Siblings) -> Here {
     }
     here
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,3 +1,5 @@
+mod report;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
