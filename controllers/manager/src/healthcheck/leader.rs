@@ -158,8 +158,7 @@ impl Term {
         let mut tasks = Vec::new();
         for (check, change) in changes {
             if let Change::Tell(_) = change {
-                let due = self.told.get(&check).map(|told| *told + STATUS_EVERY).filter(|due| *due > now);
-                if let Some(due) = due {
+                if let Some(due) = waits(self.told.get(&check).copied(), now) {
                     later = Some(later.map_or(due, |later| later.min(due)));
                     continue;
                 }
@@ -282,17 +281,16 @@ impl Term {
 
     /// Put or remove one record, if it is as it was when we planned.
     fn set<T: Serialize>(&self, txn: TxnBuilder, key: Key, value: Option<&T>) -> TxnBuilder {
-        let at = match &key {
-            Key::Accepted(_) => self.accepted.values.get(&key).map(|v| v.mod_revision),
-            _ => self.status.values.get(&key).map(|v| v.mod_revision),
-        };
+        let accepted = self.accepted.values.get(&key).map(|v| v.mod_revision);
+        let planned = accepted.or_else(|| self.status.values.get(&key).map(|v| v.mod_revision));
         // What cannot be read has a revision all the same.
-        let at = at.or_else(|| self.mirror.get(&key).map(|kv| kv.mod_revision)).unwrap_or(0);
+        let at = planned.or_else(|| self.mirror.get(&key).map(|kv| kv.mod_revision)).unwrap_or(0);
         let txn = txn.if_unchanged(&key, at);
         match value.map(serde_json::to_vec) {
             Some(Ok(value)) => txn.put(&key, value),
             // A record of ours is always JSON.
             Some(Err(_)) => txn,
+            // Nothing would ever be seen of the end of what is not there.
             None if at == 0 => txn,
             None => txn.delete(&key),
         }
@@ -308,6 +306,11 @@ impl Term {
             message: valid.message.clone(),
         });
     }
+}
+
+/// Until when a status waits that answers no new document. `told`: when one was last.
+fn waits(told: Option<Instant>, now: Instant) -> Option<Instant> {
+    told.map(|told| told + STATUS_EVERY).filter(|due| *due > now)
 }
 
 /// Until something changed or `later`. Documents do not wait; all else is gathered for a moment.
@@ -335,3 +338,6 @@ async fn rest(changed: &mut Changed, later: Option<Instant>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,3 +1,5 @@
+mod asking;
+
 use std::time::Duration;
 
 use evenkeel_api::healthcheck::HealthCheckSpec;
@@ -90,12 +92,16 @@ impl World {
     }
 
     async fn accept(&self) {
+        self.put_accepted(false).await;
+    }
+
+    async fn put_accepted(&self, deleting: bool) {
         let spec: HealthCheckSpec = serde_json::from_str(CHECK).unwrap();
         let accepted = Accepted {
             source_revision: 5,
             create_revision: 5,
             template: None,
-            deleting: false,
+            deleting,
             metadata: Metadata::default(),
             spec,
         };
