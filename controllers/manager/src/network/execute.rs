@@ -75,3 +75,23 @@ fn create(make: &Make) -> NetworkCreate {
         labels: make.labels.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_of_one_network_or_of_all_is_one() {
+        let why = || "no room".to_owned();
+        let of = || [("lan".parse().unwrap(), why())].into();
+        for (all, of, is_empty) in [
+            (None, BTreeMap::new(), true),
+            (Some(why()), BTreeMap::new(), false),
+            (None, of(), false),
+            (Some(why()), of(), false),
+        ] {
+            let failures = Failures { all, of };
+            assert_eq!(failures.is_empty(), is_empty, "{failures:?}");
+        }
+    }
+}

@@ -6,7 +6,7 @@ use std::time::Duration;
 use evenkeel_api::key::{Controller, Key};
 use evenkeel_api::meta::ObjectRef;
 use evenkeel_engine::Events;
-use evenkeel_fabric::{FabricError, Wakes};
+use evenkeel_fabric::Wakes;
 use evenkeel_plan::network::host::{HostPlan, Inputs, View, plan};
 use evenkeel_plan::network::state::{Published, Step};
 use evenkeel_runtime::backoff::Backoff;
@@ -38,22 +38,15 @@ const ROUNDS: usize = 3;
 
 /// Run for ever.
 pub(super) async fn run(deps: NetworkDeps, writer: Writer, keep: Keep) {
-    let mirror = Mirror::start(deps.store.clone(), inputs::prefixes(&deps.host));
-    let state = keep.load();
-    let siblings = Siblings::new(&deps.state_dir);
-    let mut host = Host {
-        changed: mirror.subscribe(),
-        mirror,
-        siblings,
-        deps,
-        writer,
-        keep,
-        state,
-        lost: false,
-        published: BTreeSet::new(),
-    };
+    let mut host = Host::start(deps, writer, keep);
     let _ = tokio::time::timeout(STORE_FIRST, host.mirror.synced()).await;
-    let mut wakes = host.deps.fabric.changes().await.map_err(|error| log_wakes(&error)).ok();
+    let wakes = host.deps.fabric.changes().await.inspect_err(|error| {
+        tracing::warn!(
+            error = error as &dyn std::error::Error,
+            "the kernel tells no changes; looking every 30 s"
+        );
+    });
+    let mut wakes = wakes.ok();
     let mut events = None;
     let mut backoff = Backoff::new(Duration::from_secs(1), LOOK_EVERY);
     loop {
@@ -72,13 +65,6 @@ pub(super) async fn run(deps: NetworkDeps, writer: Writer, keep: Keep) {
     }
 }
 
-fn log_wakes(error: &FabricError) {
-    tracing::warn!(
-        error = error as &dyn std::error::Error,
-        "the kernel tells no changes; looking every 30 s"
-    );
-}
-
 struct Host {
     deps: NetworkDeps,
     mirror: Mirror,
@@ -94,6 +80,22 @@ struct Host {
 }
 
 impl Host {
+    /// From what was kept, until the store has answered.
+    fn start(deps: NetworkDeps, writer: Writer, keep: Keep) -> Self {
+        let mirror = Mirror::start(deps.store.clone(), inputs::prefixes(&deps.host));
+        Self {
+            changed: mirror.subscribe(),
+            mirror,
+            siblings: Siblings::new(&deps.state_dir),
+            state: keep.load(),
+            deps,
+            writer,
+            keep,
+            lost: false,
+            published: BTreeSet::new(),
+        }
+    }
+
     /// Validate, observe, plan, execute, report. Whether nothing failed.
     async fn pass(&mut self) -> bool {
         let may_remove = self.validate();
@@ -262,3 +264,6 @@ async fn engine(events: &mut Option<Box<dyn Events>>) -> bool {
     }
     true
 }
+
+#[cfg(test)]
+mod tests;

@@ -58,3 +58,24 @@ fn keys(mirror: &Mirror, prefix: &str) -> Vec<Key> {
     // What is no key of ours is no business of ours.
     mirror.list(prefix).iter().filter_map(|kv| kv.key.parse().ok()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_watches_what_its_plan_depends_on_and_its_own_reports() {
+        let watched = prefixes(&"h1".parse().unwrap());
+        let is_watched = |key: &&str| watched.iter().any(|prefix| key.starts_with(prefix));
+        let wanted = [
+            "cluster",
+            "accepted/networks/lan",
+            "accepted/hosts/h2",
+            "subnets/lan/h2",
+            "reports/h1/network/lan",
+        ];
+        let others = ["networks/lan", "reports/h1/dns", "reports/h2/network/lan", "reports/h10/network/lan"];
+        let all = wanted.iter().chain(&others).copied();
+        assert_eq!(all.filter(is_watched).collect::<Vec<_>>(), wanted);
+    }
+}

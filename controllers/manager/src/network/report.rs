@@ -79,3 +79,34 @@ pub(super) async fn put(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use evenkeel_api::key::Controller;
+    use evenkeel_etcd::MemoryStore;
+    use evenkeel_runtime::env::{Env, SystemClock};
+    use evenkeel_runtime::store::Store;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn more_reports_than_one_transaction_takes_go_in_the_next() {
+        let store = MemoryStore::new(1);
+        let host: HostName = "h1".parse().unwrap();
+        for n in 0..=MAX_WRITES {
+            let key = Key::NetworkReport(host.clone(), format!("n{n}").parse().unwrap());
+            store.commit(&TxnBuilder::new().put(&key, "{}").build().unwrap()).await.unwrap();
+        }
+        let client: Arc<dyn Store> = Arc::new(store.client(7));
+        let env = Arc::new(Env::new(SystemClock, 7));
+        let writer = Writer::new(client.clone(), env, host.clone(), Controller::Network);
+        let mirror = Mirror::start(client, vec![reports(&host)]);
+        mirror.synced().await;
+        for left in [1, 0] {
+            put(&writer, &mirror, &host, &Inputs::default(), &BTreeMap::new()).await.unwrap();
+            assert_eq!(store.peek("reports/h1/network/").len(), left);
+        }
+    }
+}

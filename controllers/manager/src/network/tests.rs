@@ -33,31 +33,31 @@ impl WallClock for StoppedClock {
     }
 }
 
-struct World {
-    store: MemoryStore,
-    engine: FakeEngine,
-    fabric: FakeFabric,
+pub(super) struct World {
+    pub(super) store: MemoryStore,
+    pub(super) engine: FakeEngine,
+    pub(super) fabric: FakeFabric,
     folder: tempfile::TempDir,
 }
 
-fn host() -> HostName {
+pub(super) fn host() -> HostName {
     "h1".parse().unwrap()
 }
 
-fn lan() -> NetworkName {
+pub(super) fn lan() -> NetworkName {
     "lan".parse().unwrap()
 }
 
-fn network() -> ObjectRef {
+pub(super) fn network() -> ObjectRef {
     ObjectRef::Network(lan())
 }
 
-const LAN: &str =
+pub(super) const LAN: &str =
     "apiVersion: evenkeel/v1\nkind: Network\nspec: {ipam: {config: [{subnet: 10.88.0.0/16}]}}\n";
 
 impl World {
     /// One host that leads, and another one that is only known.
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let engine = FakeEngine::new();
         let bridges = engine.clone();
         let fabric = FakeFabric::new().with_bridges(move || {
@@ -90,8 +90,8 @@ impl World {
         world
     }
 
-    fn start(&self) -> tokio::task::JoinHandle<()> {
-        let deps = NetworkDeps {
+    pub(super) fn deps(&self) -> NetworkDeps {
+        NetworkDeps {
             store: Arc::new(self.store.client(7)),
             env: Arc::new(Env::new(StoppedClock, 7)),
             engine: Arc::new(self.engine.clone()),
@@ -100,28 +100,32 @@ impl World {
             state_dir: self.folder.path().into(),
             leads: true,
             etcd: [].into(),
-        };
+        }
+    }
+
+    fn start(&self) -> tokio::task::JoinHandle<()> {
+        let deps = self.deps();
         tokio::spawn(async move { run(deps).await.unwrap() })
     }
 
-    async fn put<T: serde::Serialize>(&self, key: &Key, value: &T) {
+    pub(super) async fn put<T: serde::Serialize>(&self, key: &Key, value: &T) {
         self.write(TxnBuilder::new().put(key, serde_json::to_vec(value).unwrap())).await;
     }
 
-    async fn write(&self, txn: TxnBuilder) {
+    pub(super) async fn write(&self, txn: TxnBuilder) {
         assert!(self.store.commit(&txn.build().unwrap()).await.unwrap().succeeded);
     }
 
-    async fn document(&self, text: &'static str) {
+    pub(super) async fn document(&self, text: &'static str) {
         self.write(TxnBuilder::new().put(&Key::Document(network()), Bytes::from(text))).await;
     }
 
-    async fn get<T: DeserializeOwned>(&self, key: &Key) -> Option<T> {
+    pub(super) async fn get<T: DeserializeOwned>(&self, key: &Key) -> Option<T> {
         let kv = self.store.get(key).await.unwrap().0?;
         Some(serde_json::from_slice(&kv.value).unwrap())
     }
 
-    async fn report(&self) -> Option<NetworkReport> {
+    pub(super) async fn report(&self) -> Option<NetworkReport> {
         self.get(&Key::NetworkReport(host(), lan())).await
     }
 
