@@ -284,3 +284,6 @@ fn used(spec: &ServiceSpec) -> Vec<NetworkName> {
         (None, false) => template.networks.keys().cloned().collect(),
     }
 }
+
+#[cfg(test)]
+mod tests;
