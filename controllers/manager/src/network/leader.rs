@@ -245,7 +245,10 @@ impl Reign {
             }
         }
         if left == 0 {
-            txn = txn.delete(&Key::Accepted(object.clone())).delete(&Key::Status(object));
+            // Nothing would ever be seen of the end of what is not there.
+            let records = [Key::Accepted(object.clone()), Key::Status(object)].into_iter();
+            let stand = records.filter(|key| self.mirror.get(key).is_some());
+            txn = stand.fold(txn, |txn, key| txn.delete(&key));
         }
         self.commit(txn).await
     }

@@ -167,3 +167,14 @@ async fn the_records_of_a_network_go_with_the_last_of_its_parts() {
         assert_eq!(world.store.peek("accepted/networks/").len(), left, "of {parts}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_was_never_accepted_ends_without_waiting_for_a_record_that_is_not_there() {
+    let world = World::new().await;
+    world.put(&Key::Status(network()), &Status::default()).await;
+    let reign = reign(&world).await;
+    let began = Instant::now();
+    assert!(reign.finish(&lan(), &reign.view()).await.unwrap());
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    assert!(world.store.peek("status/networks/").is_empty());
+}
