@@ -58,6 +58,9 @@ impl Controller {
         Controller::Watchdog,
     ];
 
+    /// Those of whose kind one in the cluster leads.
+    pub const LEADING: [Controller; 3] = [Controller::Network, Controller::Service, Controller::Healthcheck];
+
     /// Its name.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -246,6 +249,23 @@ fn parse(text: &str) -> Result<Key, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_prefix_means_all_below_it_and_a_key_means_itself() {
+        for (prefix, key, covered) in [
+            ("", "alive/h1", true),
+            ("", "", true),
+            ("alive/", "alive/h1", true),
+            ("alive/", "alive/", true),
+            ("alive/", "alive", false),
+            ("alive/h1", "alive/h1", true),
+            ("alive/h1", "alive/h10", false),
+            ("alive/h1", "alive/h1/x", false),
+            ("brake", "brakes", false),
+        ] {
+            assert_eq!(prefix::covers(prefix, key), covered, "{prefix:?} and {key:?}");
+        }
+    }
 
     #[test]
     fn keys_round_trip() {

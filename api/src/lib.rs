@@ -5,6 +5,7 @@
 //! write for each other ([`record`]), always JSON. [`key`] is the only place that knows how either is
 //! named in the store.
 
+pub mod access;
 pub mod change;
 pub mod healthcheck;
 pub mod host;

@@ -4,6 +4,15 @@ use super::Controller;
 use crate::meta::Kind;
 use crate::name::{HostName, NetworkName, ServiceId};
 
+/// Whether a text means many keys: all that begin with it. It ends with `/`, or is empty and means all there
+/// are; any other text means the key that it is, and no key that is longer.
+pub fn is_wide(prefix: &str) -> bool {
+    prefix.is_empty() || prefix.ends_with('/')
+}
+/// Whether `prefix` means `key`, or all that `key` means.
+pub fn covers(prefix: &str, key: &str) -> bool {
+    if is_wide(prefix) { key.starts_with(prefix) } else { key == prefix }
+}
 /// The documents of a kind.
 pub fn documents(kind: Kind) -> String {
     format!("{}/", kind.plural())
@@ -88,9 +97,17 @@ pub fn reports() -> String {
 pub fn recall_of(host: &HostName, controller: Controller) -> String {
     format!("reports/{host}/memory/{controller}/")
 }
+/// What became of all networks on one host.
+pub fn network_reports_of(host: &HostName) -> String {
+    format!("reports/{host}/network/")
+}
 /// What happened.
 pub fn events() -> String {
     "events/".to_owned()
+}
+/// What one writer says that happened.
+pub fn events_of(host: &HostName, controller: Controller) -> String {
+    format!("events/{host}.{controller}/")
 }
 /// All chain guards.
 pub fn writers() -> String {

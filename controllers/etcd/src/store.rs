@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use etcd_client::{Client, CompareOp, GetOptions, PutOptions, TxnOp};
-use evenkeel_api::key::Key;
+use evenkeel_api::key::{Key, prefix};
 use evenkeel_runtime::store::{
     Committed, Compare, Header, Kv, Lease, Listing, Op, Store, StoreError, Txn, Watch,
 };
@@ -93,9 +93,6 @@ impl EtcdStore {
             Compare::ModRevision(key, revision) => {
                 etcd_client::Compare::mod_revision(full(key), CompareOp::Equal, *revision)
             }
-            Compare::CreateRevision(key, revision) => {
-                etcd_client::Compare::create_revision(full(key), CompareOp::Equal, *revision)
-            }
             Compare::Lease(key, lease) => etcd_client::Compare::lease(full(key), CompareOp::Equal, *lease),
         }
     }
@@ -147,7 +144,7 @@ impl Store for EtcdStore {
     }
 
     async fn list(&self, prefix: &str) -> Result<Listing, StoreError> {
-        let options = Some(GetOptions::new().with_prefix());
+        let options = prefix::is_wide(prefix).then(|| GetOptions::new().with_prefix());
         self.range(self.inner.prefix.full(prefix), options, LIST_ATTEMPT).await
     }
 
@@ -187,7 +184,7 @@ impl Store for EtcdStore {
     async fn watch(&self, prefix: &str, revision: i64) -> Result<Box<dyn Watch>, StoreError> {
         let key = &self.inner.prefix.full(prefix);
         let open = |client: Client, member: &Member| {
-            watching::open(client, key.clone(), revision + 1, member.failures())
+            watching::open(client, key.clone(), prefix::is_wide(prefix), revision + 1, member.failures())
         };
         let opened = self.inner.members.ask(Repeat::Always, self.inner.attempt, open).await?;
         let (prefix, witness) = (self.inner.prefix.clone(), self.inner.witness.clone());

@@ -19,14 +19,16 @@ pub(crate) struct Opened {
     failures: watch::Receiver<u64>,
 }
 
-/// Open a watch on the keys that start with `key`, from `revision` on.
+/// Open a watch on `key`, or on all keys that begin with it (`wide`), from `revision` on.
 pub(crate) async fn open(
     client: Client,
     key: String,
+    wide: bool,
     revision: i64,
     failures: watch::Receiver<u64>,
 ) -> Result<Opened, Error> {
-    let options = WatchOptions::new().with_prefix().with_start_revision(revision).with_fragment();
+    let options = WatchOptions::new().with_start_revision(revision).with_fragment();
+    let options = if wide { options.with_prefix() } else { options };
     let mut watches = client.watch_client().max_decoding_message_size(MAX_MESSAGE);
     let mut stream = watches.watch(key, Some(options)).await?;
     let first = stream.message().await?;

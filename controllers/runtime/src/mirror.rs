@@ -39,7 +39,7 @@ pub struct Mirror {
 }
 
 impl Mirror {
-    /// Start to list and watch `prefixes`. A key without a `/` at its end is a prefix like any other.
+    /// Start to list and watch `prefixes`; one without a `/` at its end is a key, and means that key alone.
     /// Must be called within a tokio runtime.
     pub fn start(store: Arc<dyn Store>, prefixes: Vec<String>) -> Mirror {
         let shared = Arc::new(Shared::new(store, prefixes));

@@ -86,10 +86,17 @@ impl Change {
 pub enum Compare {
     /// The key's last change was at this revision; 0: there is no such key.
     ModRevision(String, i64),
-    /// The key was created at this revision; 0: there is no such key.
-    CreateRevision(String, i64),
     /// The key is under this lease.
     Lease(String, i64),
+}
+
+impl Compare {
+    /// Of which key.
+    pub fn key(&self) -> &str {
+        match self {
+            Self::ModRevision(key, _) | Self::Lease(key, _) => key,
+        }
+    }
 }
 
 /// Something that a transaction does.
@@ -156,13 +163,6 @@ impl TxnBuilder {
     #[must_use]
     pub fn if_absent(self, key: &Key) -> Self {
         self.if_unchanged(key, 0)
-    }
-
-    /// Demand that `key` was created at `revision`.
-    #[must_use]
-    pub fn if_created_at(mut self, key: &Key, revision: i64) -> Self {
-        self.compares.push(Compare::CreateRevision(key.to_string(), revision));
-        self
     }
 
     /// Demand that `key` is under `lease`.
@@ -352,7 +352,7 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// See [`StoreError`].
     async fn get(&self, key: &Key) -> Result<(Option<Kv>, Header), StoreError>;
 
-    /// All keys that start with `prefix`.
+    /// All keys that `prefix` means, as [`evenkeel_api::key::prefix::covers`] has it.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -364,7 +364,7 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// See [`StoreError`]; after `Unknown` it must be read back whether it was done.
     async fn commit(&self, txn: &Txn) -> Result<Committed, StoreError>;
 
-    /// The changes under `prefix` after `revision`.
+    /// The changes of what `prefix` means after `revision`.
     ///
     /// # Errors
     /// See [`StoreError`]; `Compacted` may also come with the first changes.
@@ -455,12 +455,11 @@ mod tests {
         let txn = TxnBuilder::new().put_leased(&Key::Cluster, "abc", 5).delete(&Key::Brake).get(&Key::Halt);
         assert_eq!((txn.writes(), txn.bytes()), (2, "cluster".len() + 3 + "brake".len()));
         let demands = txn.if_absent(&Key::Cluster).if_unchanged(&Key::Brake, 3);
-        let txn = demands.if_created_at(&Key::Brake, 2).if_leased(&Key::Brake, 4).build().unwrap();
+        let txn = demands.if_leased(&Key::Brake, 4).build().unwrap();
         let brake = || "brake".to_owned();
         let compares = [
             Compare::ModRevision("cluster".to_owned(), 0),
             Compare::ModRevision(brake(), 3),
-            Compare::CreateRevision(brake(), 2),
             Compare::Lease(brake(), 4),
         ];
         assert_eq!(txn.compares(), compares);

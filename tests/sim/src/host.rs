@@ -6,6 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use evenkeel_api::access::{Grant, Role};
+use evenkeel_api::key::{Controller, Key};
+use evenkeel_api::meta::ObjectRef;
 use evenkeel_api::name::HostName;
 use evenkeel_engine::{Engine, FakeEngine};
 use evenkeel_etcd::MemoryStore;
@@ -245,8 +248,20 @@ impl Host {
             StateDir::on(Arc::new(LifeDisk::new(disk.clone(), life.clone())), Path::new("/var/lib/evenkeel"))
         };
         let state_dir = dir(life);
+        let grants = |controller: Controller| -> Arc<[Grant]> {
+            let lead = Some(Role::Lead(controller)).filter(|_| self.leads);
+            let roles = lead.into_iter().chain([Role::Host(self.name.clone(), controller)]);
+            // Nobody has made this cluster or its hosts' documents by hand: they may do it themselves.
+            let own = [Key::Cluster, Key::Document(ObjectRef::Host(self.name.clone()))];
+            let own = own.map(|key| Grant { prefix: key.to_string(), write: true });
+            let own = own.into_iter().filter(|_| controller == Controller::Host);
+            roles.flat_map(|role| role.grants()).chain(own).collect()
+        };
+        let alone = |store: Arc<LifeStore>, controller| store.with(grants(controller), grants(controller));
+        let all = Role::of_host(&self.name, self.leads).into_iter().flat_map(|role| role.grants());
+        let all: Arc<[Grant]> = all.collect();
         let deps = watchdog::WatchdogDeps {
-            store: connect("watchdog", guard),
+            store: alone(connect("watchdog", guard), Controller::Watchdog),
             env: env.clone(),
             host: self.name.clone(),
             state_dir: dir(guard),
@@ -260,9 +275,10 @@ impl Host {
             self.judge.clone(),
         ));
         let (store, host) = (connect("store", life), self.name.clone());
+        let store = |controller| store.with(grants(controller), all.clone());
         let deps = host::HostDeps {
-            store: store.clone(),
-            lease_store: connect("lease", life),
+            store: store(Controller::Host),
+            lease_store: alone(connect("lease", life), Controller::Host),
             env: env.clone(),
             engine: engine.clone(),
             machine: Arc::new(SimMachine(address(self.number))),
@@ -272,7 +288,7 @@ impl Host {
         };
         tasks.spawn(async { Ok(host::run(deps).await?) });
         let deps = network::NetworkDeps {
-            store: store.clone(),
+            store: store(Controller::Network),
             env: env.clone(),
             engine: engine.clone(),
             fabric: Arc::new(self.fabric.clone()),
@@ -283,7 +299,7 @@ impl Host {
         };
         tasks.spawn(async { Ok(network::run(deps).await?) });
         let deps = service::ServiceDeps {
-            store: store.clone(),
+            store: store(Controller::Service),
             env: env.clone(),
             host: host.clone(),
             state_dir: state_dir.clone(),
@@ -292,7 +308,7 @@ impl Host {
         };
         tasks.spawn(async { Ok(service::run(deps).await?) });
         let deps = healthcheck::HealthcheckDeps {
-            store: store.clone(),
+            store: store(Controller::Healthcheck),
             env: env.clone(),
             host: host.clone(),
             state_dir: state_dir.clone(),
@@ -301,7 +317,7 @@ impl Host {
         };
         tasks.spawn(async { Ok(healthcheck::run(deps).await?) });
         let deps = instance::InstanceDeps {
-            store: store.clone(),
+            store: store(Controller::Instance),
             env: env.clone(),
             engine,
             host: host.clone(),
@@ -311,7 +327,7 @@ impl Host {
         };
         tasks.spawn(async { Ok(instance::run(deps).await?) });
         let deps = dns::DnsDeps {
-            store,
+            store: store(Controller::Dns),
             env,
             host,
             state_dir,

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
+use evenkeel_api::key::prefix;
 use evenkeel_runtime::store::{Change, Compare, Header, Kv, Lease, Op, StoreError, Txn};
 use tokio::time::Instant;
 
@@ -50,7 +51,7 @@ impl Db {
 
     pub fn list(&self, prefix: &str) -> Vec<Kv> {
         let from = self.keys.range(prefix.to_owned()..);
-        from.take_while(|(key, _)| key.starts_with(prefix)).map(|(_, kv)| kv.clone()).collect()
+        from.take_while(|(key, _)| prefix::covers(prefix, key)).map(|(_, kv)| kv.clone()).collect()
     }
 
     /// The changes under `prefix` after `revision`.
@@ -59,14 +60,13 @@ impl Db {
             return Err(StoreError::Compacted(self.compacted));
         }
         let changes = self.history.range(revision + 1..).flat_map(|(_, changes)| changes);
-        Ok(changes.filter(|change| change.key().starts_with(prefix)).cloned().collect())
+        Ok(changes.filter(|change| prefix::covers(prefix, change.key())).cloned().collect())
     }
 
     pub fn holds(&self, compare: &Compare) -> bool {
         let kv = |key: &String| self.keys.get(key);
         match compare {
             Compare::ModRevision(key, revision) => kv(key).map_or(0, |kv| kv.mod_revision) == *revision,
-            Compare::CreateRevision(key, revision) => kv(key).map_or(0, |kv| kv.create_revision) == *revision,
             Compare::Lease(key, lease) => kv(key).map_or(0, |kv| kv.lease) == *lease,
         }
     }

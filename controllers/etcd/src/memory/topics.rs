@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use evenkeel_api::key::prefix;
 use evenkeel_runtime::tick::Tick;
 
 /// What those have in common who watch one prefix.
@@ -40,7 +41,7 @@ impl Topics {
             return;
         }
         for (prefix, topic) in self.all().iter() {
-            if keys.iter().any(|key| key.starts_with(prefix.as_str())) {
+            if keys.iter().any(|key| prefix::covers(prefix, key)) {
                 topic.last.store(revision, Ordering::Relaxed);
                 topic.tick.tell();
             }

@@ -1,5 +1,6 @@
 //! Joins the cluster, and says what the machine is: the five rooms of this host's own description.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -148,7 +149,7 @@ impl Card {
             }
             Action::Document => {
                 let key = Key::Document(object(&host));
-                let text = document(&host, self.deps.settings.address);
+                let text = document(&host, self.deps.settings.address, &BTreeMap::new());
                 TxnBuilder::new().if_absent(&key).put(&key, text)
             }
             Action::Facts(facts) => {

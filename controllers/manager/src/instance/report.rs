@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use evenkeel_api::key::Key;
-use evenkeel_api::name::{HostName, InstanceId, TemplateRef};
+use evenkeel_api::name::{HostName, InstanceId};
 use evenkeel_api::recall::{Recall, Remembered};
-use evenkeel_api::record::{Digest, Observed, Revision};
+use evenkeel_api::record::{Observed, Revision};
 use evenkeel_runtime::disk::StateFile;
 use evenkeel_runtime::store::{MAX_WRITES, TxnBuilder};
 use evenkeel_runtime::writer::{Outcome, Writer};
@@ -38,8 +38,6 @@ struct Inner {
     wanted: BTreeMap<InstanceId, Option<Observed>>,
     /// What it holds, as far as this process knows.
     told: BTreeMap<InstanceId, Option<Observed>>,
-    /// With the creation of the template's key: a template that is gone gets no digest.
-    digests: BTreeMap<TemplateRef, (String, i64)>,
 }
 
 impl Reports {
@@ -76,12 +74,6 @@ impl Reports {
     /// Tell that an instance is so; `None`: forget it.
     pub(super) fn tell(&self, id: &InstanceId, observed: Option<&Observed>) {
         self.lock().wanted.insert(id.clone(), observed.cloned());
-    }
-
-    /// What a tag was found to mean.
-    pub(super) fn pin(&self, template: &TemplateRef, created: i64, digest: String) {
-        self.lock().digests.entry(template.clone()).or_insert((digest, created));
-        self.store.notify_one();
     }
 
     /// All that was told is to be written.
@@ -154,12 +146,10 @@ impl Reports {
 
     /// Writes what there is; whether some of it must be tried again.
     async fn flush(&self, writer: &Writer) -> bool {
-        // First: whoever sees that the copy runs, and wants more of them, must find what its tag means.
-        let again = self.flush_digests(writer).await;
         loop {
             let batch = self.batch();
             if batch.is_empty() {
-                break;
+                return false;
             }
             let mut txn = TxnBuilder::new();
             for (id, observed) in &batch {
@@ -183,7 +173,6 @@ impl Reports {
                 }
             }
         }
-        again
     }
 
     fn batch(&self) -> Vec<(InstanceId, Option<Observed>)> {
@@ -198,27 +187,6 @@ impl Reports {
         let news =
             news.filter(|(id, observed)| observed.is_some() || told.get(*id).unwrap_or(&unknown).is_some());
         news.take(MAX_WRITES).map(|(id, observed)| (id.clone(), observed.clone())).collect()
-    }
-
-    async fn flush_digests(&self, writer: &Writer) -> bool {
-        let digests: Vec<_> = self.lock().digests.clone().into_iter().collect();
-        let mut again = false;
-        for (template, (digest, created)) in digests {
-            let revision = Key::Revision(template.service.clone(), template.revision);
-            let key = Key::Digest(template.service.clone(), template.revision);
-            let value = serde_json::to_vec(&Digest { digest, host: self.host.clone() });
-            let Ok(value) = value else { continue };
-            let txn = TxnBuilder::new().if_created_at(&revision, created).if_absent(&key).put(&key, value);
-            match writer.commit(txn).await {
-                // Lost: another host was first, and its word holds; or the template is gone.
-                Ok(_) => drop(self.lock().digests.remove(&template)),
-                Err(error) => {
-                    tracing::debug!(%error, "a digest waits for the store");
-                    again = true;
-                }
-            }
-        }
-        again
     }
 }
 

@@ -193,12 +193,6 @@ impl World {
         told.or_else(|| self.saved.instances.get(id)?.pin.clone())
     }
 
-    /// When a template's key was created; `None` while the store has not told.
-    pub(super) fn template_created(&self, reference: &TemplateRef) -> Option<i64> {
-        let key = Key::Revision(reference.service.clone(), reference.revision);
-        self.mirror.get(&key).map(|kv| kv.create_revision)
-    }
-
     /// The name servers of the peers that are alive, on one network.
     pub(super) fn peers(&self, network: &NetworkName) -> BTreeMap<HostName, Ipv4Addr> {
         let subnets = self.mirror.list_json::<Subnet>(&prefix::subnets_of(network));

@@ -24,7 +24,7 @@ pub(super) fn prefixes(host: &HostName) -> Vec<String> {
 
 /// This host's own reports about networks.
 pub(super) fn reports(host: &HostName) -> String {
-    format!("{}{host}/network/", prefix::reports())
+    prefix::network_reports_of(host)
 }
 
 /// What the store says; `None`: it has no cluster yet. Where a value cannot be read, what was `known` holds.

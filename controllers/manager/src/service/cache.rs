@@ -37,8 +37,8 @@ pub(super) fn prefixes() -> Vec<String> {
         // For the archive alone.
         prefix::documents(Kind::Network),
         prefix::documents(Kind::HealthCheck),
-        // Holds `brake` and `brakes`.
         Key::Brake.to_string(),
+        Key::Brakes.to_string(),
         Key::Confirmed.to_string(),
     ];
     all.extend(Kind::ALL.into_iter().map(prefix::accepted));
@@ -147,9 +147,7 @@ impl Cache {
                 let read = set_in(&mut service.revisions, *k, kv, set);
                 note(service, key, read);
             }
-            Key::Digest(id, k) => {
-                set_in(&mut self.service(id, touched).digests, *k, kv, set);
-            }
+            Key::Digest(id, k) => set_in(&mut self.service(id, touched).digests, *k, kv, renew),
             Key::Endpoints(id, n) => set_in(&mut self.service(id, touched).endpoints, *n, kv, renew),
             Key::Instance(host, id) => {
                 let mut record: Option<At<Instance>> = self.copy(host, id, touched).record.take();

@@ -19,6 +19,7 @@ pub(super) fn transaction(batch: &Batch, lead: &Lead) -> Result<TxnBuilder, serd
             Write::Accepted(value) => txn.put(key, json(value)?),
             Write::AcceptedHost(value) => txn.put(key, json(value)?),
             Write::Revision(value) => txn.put(key, json(value)?),
+            Write::Digest(value) => txn.put(key, json(value)?),
             Write::Rollout(value) => txn.put(key, json(value)?),
             Write::Instance(value) => txn.put(key, json(value)?),
             Write::Endpoints(value) => txn.put(key, json(value)?),

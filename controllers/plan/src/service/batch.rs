@@ -7,7 +7,7 @@ use evenkeel_api::host::HostSpec;
 use evenkeel_api::key::Key;
 use evenkeel_api::meta::ObjectRef;
 use evenkeel_api::name::{InstanceId, ServiceId};
-use evenkeel_api::record::{Accepted, BrakeState, Endpoints, Instance, Revision, Rollout, Status};
+use evenkeel_api::record::{Accepted, BrakeState, Digest, Endpoints, Instance, Revision, Rollout, Status};
 use evenkeel_api::service::ServiceSpec;
 
 /// Writes in one batch, at most: the store takes 100, and the writer adds its chain guard and events.
@@ -22,6 +22,8 @@ pub enum Write {
     AcceptedHost(Box<Accepted<HostSpec>>),
     /// `revisions/…`
     Revision(Box<Revision>),
+    /// `revisions/…/digest`
+    Digest(Digest),
     /// `rollouts/…`
     Rollout(Rollout),
     /// `instances/…`

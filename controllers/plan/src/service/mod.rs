@@ -8,6 +8,7 @@ mod admit;
 mod batch;
 mod deadline;
 mod deletions;
+mod digests;
 mod draft;
 mod endpoints;
 mod etcd;

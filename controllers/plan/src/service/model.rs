@@ -123,6 +123,11 @@ impl World {
                     (Key::Revision(_, k), _) => {
                         service.revisions.remove(k);
                     }
+                    (Key::Digest(_, k), Write::Digest(value)) => {
+                        let mut slot = service.digests.remove(k);
+                        put(&mut slot, Some(value.clone()), revision);
+                        service.digests.extend(slot.map(|at| (*k, at)));
+                    }
                     (Key::Digest(_, k), _) => {
                         service.digests.remove(k);
                     }

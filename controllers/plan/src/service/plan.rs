@@ -17,7 +17,7 @@ use super::ledger::Ledger;
 use super::memory::Memory;
 use super::status::HostTrouble;
 use super::world::{Service, World};
-use super::{deadline, endpoints, pairs, pins, remove, restarts, rollback, rollout, slots, status};
+use super::{deadline, digests, endpoints, pairs, pins, remove, restarts, rollback, rollout, slots, status};
 
 /// Templates of a service that are kept beside those in use.
 const HISTORY: usize = 10;
@@ -100,6 +100,7 @@ fn write(mut draft: Draft<'_>, admission: &Admission<ServiceSpec>, service: &Ser
         draft.plan.batch.put(Key::Rollout(id.clone()), revision, Write::Rollout(draft.rollout.clone()));
     }
     trim(&mut draft, service);
+    digests::pin(&mut draft, service);
     draft.plan.status = status::service(&draft, admission);
     guard(&mut draft, service, &object);
     draft.plan

@@ -130,7 +130,7 @@ pub struct Service {
     /// Its templates.
     pub revisions: BTreeMap<i64, At<Revision>>,
     /// What their images meant.
-    pub digests: BTreeMap<i64, At<Digest>>,
+    pub digests: BTreeMap<i64, At<Option<Digest>>>,
     /// What is remembered of it.
     pub rollout: Option<At<Rollout>>,
     /// What people say about its rollout.

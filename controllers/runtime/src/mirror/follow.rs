@@ -33,11 +33,19 @@ pub(super) async fn follow(shared: Arc<Shared>, prefix: String) {
         shared,
         prefix,
     };
+    let mut refused = String::new();
     loop {
         let error = match follower.run().await {
             Ok(never) => match never {},
             Err(error) => error,
         };
+        // Nothing else would tell: who may not see it waits for ever.
+        if let StoreError::Refused(why) = &error
+            && refused != *why
+        {
+            refused.clone_from(why);
+            tracing::warn!(prefix = follower.prefix, why, "etcd does not show it to this identity");
+        }
         let wait = follower.after(&error);
         tracing::debug!(prefix = follower.prefix, %error, ?wait, "the watch is over");
         sleep(wait).await;

@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::Bytes;
+use evenkeel_api::key::prefix;
 use tokio::sync::Notify;
 
 use crate::store::{Change, Changes, Kv, Listing, Store};
@@ -23,7 +24,7 @@ impl Shared {
         let mut kept: BTreeMap<String, Progress> = BTreeMap::new();
         // Sorted, so that a prefix comes before all that it covers.
         for prefix in prefixes.into_iter().collect::<BTreeSet<_>>() {
-            if !kept.keys().any(|known| prefix.starts_with(known)) {
+            if !kept.keys().any(|known| prefix::covers(known, &prefix)) {
                 kept.insert(prefix, Progress::default());
             }
         }
@@ -118,7 +119,7 @@ impl State {
 
     pub fn list<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a Kv> {
         let from = self.kvs.range(prefix.to_owned()..);
-        from.take_while(move |(key, _)| key.starts_with(prefix)).map(|(_, kv)| kv)
+        from.take_while(move |(key, _)| prefix::covers(prefix, key)).map(|(_, kv)| kv)
     }
 
     /// How far a prefix is; none before its first list.
@@ -128,7 +129,7 @@ impl State {
 
     /// Whether a change of `key` at `revision` would be here; also for keys that are not mirrored.
     pub fn has_seen(&self, key: &str, revision: i64) -> bool {
-        let mine = self.prefixes.iter().filter(|(prefix, _)| key.starts_with(prefix.as_str()));
+        let mine = self.prefixes.iter().filter(|(prefix, _)| prefix::covers(prefix, key));
         mine.into_iter().all(|(_, progress)| progress.synced && progress.revision >= revision)
     }
 

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use evenkeel_api::access::{self, Grant};
 use evenkeel_api::key::Key;
 use evenkeel_etcd::MemoryStore;
 use evenkeel_runtime::store::{
@@ -106,6 +107,10 @@ pub struct LifeStore {
     connection: Arc<Connection>,
     chance: Arc<Mutex<Chance>>,
     judge: Arc<Judge>,
+    /// What its roles allow whoever has this handle.
+    grants: Arc<[Grant]>,
+    /// What the roles of all who share the connection allow.
+    shared: Arc<[Grant]>,
 }
 
 impl fmt::Debug for LifeStore {
@@ -125,7 +130,38 @@ impl LifeStore {
         judge: Arc<Judge>,
     ) -> Self {
         let (connection, chance) = (Arc::new(connection), Arc::new(Mutex::new(chance)));
-        Self { store, life, wire, connection, chance, judge }
+        Self { store, life, wire, connection, chance, judge, grants: Arc::default(), shared: Arc::default() }
+    }
+
+    /// For whoever has those rights, on a connection of all who have `shared`.
+    pub fn with(&self, grants: Arc<[Grant]>, shared: Arc<[Grant]>) -> Arc<Self> {
+        Arc::new(Self { grants, shared, ..self.clone() })
+    }
+
+    /// A store with access control refuses what no role allows: nobody may ask for it.
+    fn checks(&self, asked: &str, write: bool) {
+        self.checks_by(&self.grants, asked, write);
+    }
+
+    fn checks_by(&self, grants: &[Grant], asked: &str, write: bool) {
+        if !access::allow(grants, asked, write) {
+            let verb = if write { "writes" } else { "reads" };
+            let what = format!("{} {verb} {asked}", self.life.who());
+            self.life.timeline().violated("least rights", &what);
+        }
+    }
+
+    fn checks_all(&self, txn: &Txn) {
+        for op in txn.writes() {
+            match op {
+                Op::Put(key, ..) | Op::Delete(key) => self.checks(key, true),
+                Op::Get(key) => self.checks(key, false),
+            }
+        }
+        txn.compares().iter().for_each(|compare| self.checks(compare.key(), false));
+        // Whether the store went back is asked for a connection as a whole, by what all on it left there.
+        let grants = if txn.writes().is_empty() { &self.shared } else { &self.grants };
+        txn.reads().iter().for_each(|key| self.checks_by(grants, key, false));
     }
 
     fn chance(&self) -> MutexGuard<'_, Chance> {
@@ -238,16 +274,19 @@ impl Store for LifeStore {
     }
 
     async fn get(&self, key: &Key) -> Result<(Option<Kv>, Header), StoreError> {
+        self.checks(&key.to_string(), false);
         self.go().await?;
         self.come(self.store.get(key).await).await
     }
 
     async fn list(&self, prefix: &str) -> Result<Listing, StoreError> {
+        self.checks(prefix, false);
         self.go().await?;
         self.come(self.store.list(prefix).await).await
     }
 
     async fn commit(&self, txn: &Txn) -> Result<Committed, StoreError> {
+        self.checks_all(txn);
         self.travel().await?;
         let writes = !txn.writes().is_empty();
         let what = if writes { said(txn) } else { String::new() };
@@ -274,6 +313,7 @@ impl Store for LifeStore {
     }
 
     async fn watch(&self, prefix: &str, revision: i64) -> Result<Box<dyn Watch>, StoreError> {
+        self.checks(prefix, false);
         self.go().await?;
         let watch = self.store.watch(prefix, revision).await?;
         let (changed, stream) = (self.wire.changed.listen(), self.connection.stream());

@@ -236,27 +236,14 @@ impl Driver {
                 }
             };
             let digest = image.digest_for(reference);
-            slot.memory.pull = Some(Pull::Done { reference: reference.to_owned(), digest: digest.clone() });
+            slot.memory.pull = Some(Pull::Done { reference: reference.to_owned(), digest });
             slot.memory.missing = None;
             if slot.memory.wrong_image {
                 // The same after all: the engine only did not know it by that name.
                 let same = slot.container.as_ref().is_some_and(|container| container.image_id == image.id);
                 (slot.memory.verified, slot.memory.wrong_image) = (same, !same);
             }
-            if let Some(digest) = digest.filter(|_| !reference.contains('@')) {
-                self.propose_pin(&id, digest);
-            }
             self.due.insert(id);
-        }
-    }
-
-    /// What the tag meant here is what it means for this template, unless another host was first.
-    fn propose_pin(&mut self, id: &InstanceId, digest: String) {
-        let Some((record, _)) = self.world.record(id) else { return };
-        if self.world.pin(&record.template, id).is_none()
-            && let Some(created) = self.world.template_created(&record.template)
-        {
-            self.reports.pin(&record.template, created, digest);
         }
     }
 

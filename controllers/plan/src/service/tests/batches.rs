@@ -11,8 +11,8 @@ fn at<T>(value: T) -> At<T> {
     At { value, mod_revision: 1, create_revision: 1 }
 }
 
-fn digest() -> At<Digest> {
-    at(Digest { digest: "sha256:1".into(), host: host("h1") })
+fn digest() -> At<Option<Digest>> {
+    at(Some(Digest { digest: "sha256:1".into(), host: host("h1") }))
 }
 
 #[test]
@@ -60,6 +60,49 @@ fn old_templates_are_forgotten_with_their_digests_and_as_many_at_once_as_a_batch
         assert_eq!(service.revisions.len(), 10);
         assert_eq!(service.digests.len(), if digests { 9 } else { 0 });
     }
+}
+
+/// A host says what a copy's image is.
+fn tell(lab: &mut Lab, copy: usize, digest: &str) {
+    let service = lab.model.world.services.get_mut(&id("shop/web")).unwrap();
+    let copy = service.copies.values_mut().nth(copy).unwrap();
+    copy.observed.as_mut().unwrap().digest = Some(digest.to_owned());
+}
+
+fn pinned(lab: &Lab) -> Vec<(i64, String)> {
+    let digests = lab.service("shop/web").digests.iter();
+    digests.filter_map(|(number, at)| Some((*number, at.value.clone()?.digest))).collect()
+}
+
+#[test]
+fn what_the_first_host_found_a_tag_to_be_is_what_it_means() {
+    let mut lab = Lab::new(2);
+    lab.put("shop/web", spec("web:1", 2));
+    lab.seconds(10);
+    assert_eq!(pinned(&lab), []);
+    tell(&mut lab, 1, "sha256:b");
+    lab.settle();
+    let template = *lab.service("shop/web").revisions.keys().next().unwrap();
+    assert_eq!(pinned(&lab), [(template, "sha256:b".to_owned())]);
+    tell(&mut lab, 0, "sha256:a");
+    let plans = lab.settle();
+    assert!(plans.iter().all(|plan| plan.batch.writes.is_empty()));
+    assert_eq!(pinned(&lab), [(template, "sha256:b".to_owned())]);
+    // A record that cannot be read says nothing: it is written anew.
+    lab.model.world.services.get_mut(&id("shop/web")).unwrap().digests.get_mut(&template).unwrap().value =
+        None;
+    lab.settle();
+    assert_eq!(pinned(&lab), [(template, "sha256:a".to_owned())]);
+}
+
+#[test]
+fn an_image_that_is_named_by_its_digest_needs_no_other_word() {
+    let mut lab = Lab::new(1);
+    lab.put("shop/web", spec("web@sha256:a", 1));
+    lab.seconds(10);
+    tell(&mut lab, 0, "sha256:a");
+    lab.settle();
+    assert_eq!(pinned(&lab), []);
 }
 
 #[test]
