@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use evenkeel_api::key::Key;
-use evenkeel_etcd::{EtcdConfig, EtcdStore};
+use evenkeel_etcd::{EtcdConfig, EtcdStore, EtcdTls};
 use evenkeel_runtime::store::Store;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -21,6 +21,7 @@ pub struct PrivateEtcd {
     client: u16,
     peer: u16,
     flags: Vec<String>,
+    tls: Option<EtcdTls>,
     child: Child,
 }
 
@@ -30,18 +31,30 @@ impl PrivateEtcd {
     /// # Panics
     /// There is no etcd server on this machine, or it does not start.
     pub async fn start(flags: &[&str]) -> Self {
+        Self::begin(flags, None).await
+    }
+
+    /// The same for clients with certificates alone, of which `tls` is one.
+    ///
+    /// # Panics
+    /// There is no etcd server on this machine, or it does not start.
+    pub async fn start_secured(flags: &[&str], tls: EtcdTls) -> Self {
+        Self::begin(flags, Some(tls)).await
+    }
+
+    async fn begin(flags: &[&str], tls: Option<EtcdTls>) -> Self {
         let folder = tempfile::tempdir().expect("a folder for etcd");
         let (client, peer) = (free_port(), free_port());
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect::<Vec<_>>();
-        let child = spawn(&folder, client, peer, &flags);
-        let etcd = Self { folder, client, peer, flags, child };
+        let child = spawn(&folder, &client_url(client, &tls), peer, &flags);
+        let etcd = Self { folder, client, peer, flags, tls, child };
         etcd.wait().await;
         etcd
     }
 
     /// Where clients connect.
     pub fn endpoint(&self) -> String {
-        format!("http://127.0.0.1:{}", self.client)
+        client_url(self.client, &self.tls)
     }
 
     /// Stop its process as it is: connections stay, nothing answers.
@@ -70,7 +83,7 @@ impl PrivateEtcd {
 
     /// Start it again after [`PrivateEtcd::kill`], with its data and on its ports.
     pub async fn start_again(&mut self) {
-        self.child = spawn(&self.folder, self.client, self.peer, &self.flags);
+        self.child = spawn(&self.folder, &self.endpoint(), self.peer, &self.flags);
         self.wait().await;
     }
 
@@ -96,7 +109,9 @@ impl PrivateEtcd {
 
     async fn wait(&self) {
         // It listens long before it serves, so only an answer counts.
-        let store = EtcdStore::new(&EtcdConfig::new([self.endpoint()])).expect("a good configuration");
+        let store =
+            EtcdStore::new(&EtcdConfig { tls: self.tls.clone(), ..EtcdConfig::new([self.endpoint()]) })
+                .expect("a good configuration");
         let reached = async {
             while store.get(&Key::Cluster).await.is_err() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -117,14 +132,17 @@ impl Drop for PrivateEtcd {
     }
 }
 
-fn spawn(folder: &TempDir, client: u16, peer: u16, flags: &[String]) -> Child {
+fn client_url(port: u16, tls: &Option<EtcdTls>) -> String {
+    format!("{}://127.0.0.1:{port}", if tls.is_some() { "https" } else { "http" })
+}
+
+fn spawn(folder: &TempDir, client: &str, peer: u16, flags: &[String]) -> Child {
     let log = std::fs::File::options().create(true).append(true).open(folder.path().join("log"));
-    let client = format!("http://127.0.0.1:{client}");
     let peer = format!("http://127.0.0.1:{peer}");
     Command::new("etcd")
         .arg("--data-dir")
         .arg(folder.path().join("data"))
-        .args(["--name", "private", "--listen-client-urls", &client, "--advertise-client-urls", &client])
+        .args(["--name", "private", "--listen-client-urls", client, "--advertise-client-urls", client])
         .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
         .args(["--initial-cluster", &format!("private={peer}")])
         .args(flags)

@@ -30,6 +30,10 @@ fn of_status(status: &Status) -> StoreError {
         Code::ResourceExhausted | Code::Unavailable if text.contains("too many requests") => {
             StoreError::Unavailable(text.to_owned())
         }
+        // Somebody's rights were changed while it was under way: it was looked at, and not done.
+        Code::InvalidArgument if text.contains("revision of auth store is old") => {
+            StoreError::Unavailable(text.to_owned())
+        }
         Code::Unavailable if text.contains("etcdserver: no leader") => {
             StoreError::Unavailable(text.to_owned())
         }
@@ -98,6 +102,11 @@ mod tests {
                 Code::Unavailable,
                 "etcdserver: no leader",
                 StoreError::Unavailable("etcdserver: no leader".to_owned()),
+            ),
+            (
+                Code::InvalidArgument,
+                "etcdserver: revision of auth store is old",
+                StoreError::Unavailable("etcdserver: revision of auth store is old".to_owned()),
             ),
             (
                 Code::Unavailable,

@@ -6,7 +6,9 @@ mod errors;
 mod keys;
 mod leases;
 mod members;
+pub mod membership;
 pub mod memory;
+pub mod rights;
 mod store;
 mod watching;
 

@@ -1,0 +1,220 @@
+//! Who may do what, asked of a real etcd with its access control on: certificates as `evenkeel init` makes them,
+//! roles as it writes them, and every kind of key tried by everyone.
+
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use evenkeel_api::access::{Grant, Role, allow};
+use evenkeel_api::key::{Controller, Key};
+use evenkeel_api::name::HostName;
+use evenkeel_cluster::{Authority, Pair, Subject, Use};
+use evenkeel_etcd::rights::{Access, Admin, ROOT, changes, removal};
+use evenkeel_etcd::{EtcdConfig, EtcdStore, EtcdTls};
+use evenkeel_runtime::env::{SystemClock, WallClock};
+use evenkeel_runtime::store::{Store, StoreError, TxnBuilder};
+use evenkeel_tests::etcd::PrivateEtcd;
+use tempfile::TempDir;
+
+/// One key of each kind, of this host and of another, of this team and of another.
+const KEYS: [&str; 48] = [
+    "services/shop/web",
+    "services/pay/web",
+    "healthchecks/shop/web",
+    "healthchecks/pay/web",
+    "networks/lan",
+    "hosts/h1",
+    "hosts/h2",
+    "pins/shop/web",
+    "pins/pay/web",
+    "cluster",
+    "halt",
+    "confirmed",
+    "brake",
+    "brakes",
+    "accepted/services/shop/web",
+    "accepted/networks/lan",
+    "accepted/healthchecks/shop/web",
+    "accepted/hosts/h1",
+    "revisions/services/shop/web/7",
+    "revisions/services/shop/web/7/digest",
+    "rollouts/shop/web",
+    "instances/h1/shop.web.1.1",
+    "instances/h2/shop.web.2.1",
+    "instances/h10/shop.web.3.1",
+    "endpoints/shop/web/0",
+    "subnets/lan/h1",
+    "status/services/shop/web",
+    "status/networks/lan",
+    "status/healthchecks/shop/web",
+    "alive/h1",
+    "alive/h2",
+    "alive/h10",
+    "facts/h1",
+    "facts/h2",
+    "observed/h1/shop.web.1.1",
+    "observed/h2/shop.web.2.1",
+    "health/h1/shop.web.1.1",
+    "health/h2/shop.web.2.1",
+    "reports/h1/network/lan",
+    "reports/h1/dns",
+    "reports/h2/dns",
+    "reports/h1/trust/dns",
+    "events/h1.dns/1",
+    "events/h2.dns/1",
+    "writers/h1/dns",
+    "writers/h2/dns",
+    "leaders/service",
+    "leaders/network",
+];
+
+struct World {
+    folder: TempDir,
+    clients: Authority,
+    peers: Authority,
+    etcd: PrivateEtcd,
+}
+
+fn now() -> Duration {
+    Duration::from_millis(SystemClock.now().0.try_into().unwrap())
+}
+
+fn client(authority: &Authority, name: &str) -> Pair {
+    let subject = Subject { name: name.to_owned(), addresses: Vec::new(), usage: Use::Client };
+    authority.issue(&subject, now()).unwrap()
+}
+
+fn write(folder: &Path, name: &str, pair: &Pair) -> (PathBuf, PathBuf) {
+    let paths = (folder.join(format!("{name}.crt")), folder.join(format!("{name}.key")));
+    std::fs::write(&paths.0, &pair.cert).unwrap();
+    std::fs::write(&paths.1, &pair.key).unwrap();
+    paths
+}
+
+impl World {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let clients = Authority::create("clients", now()).unwrap();
+        let peers = Authority::create("peers", now()).unwrap();
+        let ca = folder.path().join("ca.crt");
+        std::fs::write(&ca, &clients.pair.cert).unwrap();
+        let addresses = vec!["127.0.0.1".parse().unwrap()];
+        let server = Subject { name: String::new(), addresses, usage: Use::Server };
+        let (cert, key) = write(folder.path(), "server", &clients.issue(&server, now()).unwrap());
+        let identity = Some(write(folder.path(), ROOT, &client(&clients, ROOT)));
+        let tls = EtcdTls { ca: ca.clone(), identity, domain: None };
+        let text = |path: &Path| path.to_str().unwrap().to_owned();
+        let flags = [
+            "--client-cert-auth".to_owned(),
+            format!("--trusted-ca-file={}", text(&ca)),
+            format!("--cert-file={}", text(&cert)),
+            format!("--key-file={}", text(&key)),
+        ];
+        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+        let etcd = PrivateEtcd::start_secured(&flags, tls).await;
+        Self { folder, clients, peers, etcd }
+    }
+
+    /// How someone reaches etcd, with a certificate from `authority`.
+    fn config(&self, authority: &Authority, user: &str) -> EtcdConfig {
+        let identity = Some(write(self.folder.path(), user, &client(authority, user)));
+        let tls = EtcdTls { ca: self.folder.path().join("ca.crt"), identity, domain: None };
+        EtcdConfig { tls: Some(tls), ..EtcdConfig::new([self.etcd.endpoint()]) }
+    }
+
+    fn admin(&self) -> Admin {
+        Admin::new(&self.config(&self.clients, ROOT)).unwrap()
+    }
+
+    fn store(&self, user: &str) -> EtcdStore {
+        EtcdStore::new(&self.config(&self.clients, user)).unwrap()
+    }
+}
+
+fn host() -> HostName {
+    "h1".parse().unwrap()
+}
+
+/// Everyone there is: each controller alone, a host that may lead and one that may not, and people.
+fn everyone() -> Access {
+    let mut access = Access::new();
+    for controller in Controller::ALL {
+        access.insert(format!("evenkeel.host.h1.{controller}"), [Role::Host(host(), controller)].into());
+    }
+    for controller in Controller::LEADING {
+        access.insert(format!("evenkeel.lead.{controller}"), [Role::Lead(controller)].into());
+    }
+    access.insert("evenkeel.host.h1".to_owned(), Role::of_host(&host(), false).into_iter().collect());
+    access.insert("evenkeel.host.h1.leads".to_owned(), Role::of_host(&host(), true).into_iter().collect());
+    access.insert("evenkeel.user.ann".to_owned(), [Role::Team("shop".parse().unwrap())].into());
+    access.insert("evenkeel.user.joe".to_owned(), [Role::Viewer].into());
+    access.insert("evenkeel.user.operator".to_owned(), [Role::Operator].into());
+    access
+}
+
+fn grants(roles: &BTreeSet<Role>) -> Vec<Grant> {
+    roles.iter().flat_map(Role::grants).collect()
+}
+
+/// Whether etcd lets it be done.
+fn lets<T>(result: Result<T, StoreError>) -> bool {
+    match result {
+        Ok(_) => true,
+        Err(StoreError::Refused(text)) if text.contains("permission denied") => false,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[tokio::test]
+async fn everyone_may_do_what_their_role_says_and_nothing_else() {
+    let world = World::new().await;
+    let (admin, access) = (world.admin(), everyone());
+    admin.apply(&changes(&admin.read().await.unwrap(), &admin.rights(&access))).await.unwrap();
+    admin.enable().await.unwrap();
+    // All that was wished is there, and doing it again is nothing.
+    assert_eq!(changes(&admin.read().await.unwrap(), &admin.rights(&access)), []);
+    admin.enable().await.unwrap();
+    let mut tried = BTreeMap::new();
+    for (user, roles) in &access {
+        let (store, grants) = (world.store(user), grants(roles));
+        for text in KEYS {
+            let key: Key = text.parse().unwrap();
+            let read = lets(store.get(&key).await);
+            let txn = TxnBuilder::new().put(&key, text).build().unwrap();
+            let write = lets(store.commit(&txn).await);
+            let may = (allow(&grants, text, false), allow(&grants, text, true));
+            assert_eq!((read, write), may, "{user} reads and writes {text}");
+            *tried.entry((read, write)).or_insert(0) += 1;
+        }
+        // Whole ranges, too: of all keys, only who may see all.
+        assert_eq!(lets(store.list("").await), allow(&grants, "", false), "{user} lists all");
+    }
+    // It was asked, and not all of it was refused or let.
+    assert!(
+        [(false, false), (true, false), (true, true)].iter().all(|answer| tried[answer] > 50),
+        "{tried:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_not_known_or_no_more_known_does_nothing() {
+    let world = World::new().await;
+    let (admin, user) = (world.admin(), "evenkeel.host.h1");
+    let access = Access::from([(user.to_owned(), Role::of_host(&host(), true).into_iter().collect())]);
+    admin.apply(&changes(&admin.read().await.unwrap(), &admin.rights(&access))).await.unwrap();
+    admin.enable().await.unwrap();
+    let halt = TxnBuilder::new().put(&Key::Halt, "x").build().unwrap();
+    assert!(lets(world.store(user).commit(&halt).await));
+    // Nobody's name.
+    assert!(world.store("evenkeel.host.h9").commit(&halt).await.is_err());
+    // A member's authority makes no clients, whatever name it writes.
+    let forged = EtcdStore::new(&world.config(&world.peers, ROOT)).unwrap();
+    assert!(forged.commit(&halt).await.is_err());
+    // A host that was removed.
+    let gone = removal(&admin.read().await.unwrap(), &BTreeSet::from([user.to_owned()]));
+    admin.apply(&gone).await.unwrap();
+    assert!(world.store(user).commit(&halt).await.is_err());
+    assert_eq!(admin.read().await.unwrap(), Default::default());
+}
