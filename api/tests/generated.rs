@@ -3,6 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
+use evenkeel_api::access::Role;
+use evenkeel_api::key::Controller;
 use evenkeel_api::meta::Kind;
 use evenkeel_api::text::{keys, schema, schema_of_all};
 
@@ -40,4 +42,31 @@ fn schemas_of_the_documentation() {
         format!("{before}{begin}{}{end}{after}", keys::markdown(kind))
     });
     same(path, &wanted);
+}
+
+#[test]
+fn rights_of_the_documentation() {
+    let path = "docs/security.md";
+    let text = std::fs::read_to_string(root().join(path)).unwrap();
+    let (begin, end) = ("<!-- rights -->\n", "<!-- end of rights -->");
+    let (before, after) = text.split_once(begin).expect("there is a table");
+    let (_, after) = after.split_once(end).expect("the table has an end");
+    let hosts = Controller::ALL.map(|controller| Role::Host("h1".parse().unwrap(), controller));
+    let roles = hosts.into_iter().chain(Controller::LEADING.map(Role::Lead));
+    let people = [Role::Team("shop".parse().unwrap()), Role::Viewer, Role::Operator];
+    let rows: String = roles.chain(people).map(|role| row(&role)).collect();
+    same(path, &format!("{before}{begin}| role | changes | sees |\n|---|---|---|\n{rows}{end}{after}"));
+}
+
+fn row(role: &Role) -> String {
+    let all = |write: bool| {
+        let grants = role.grants();
+        let keys =
+            grants.iter().filter(|grant| grant.write == write).map(|grant| match grant.prefix.as_str() {
+                "" => "all".to_owned(),
+                prefix => format!("`{prefix}`"),
+            });
+        keys.collect::<Vec<_>>().join(" ")
+    };
+    format!("| `{role}` | {} | {} |\n", all(true), all(false))
 }

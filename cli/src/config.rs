@@ -37,7 +37,7 @@ pub struct Settings {
     pub output: Format,
 }
 
-/// What a config file may hold.
+/// What a config file may hold. Paths are relative to its folder.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct File {
@@ -99,13 +99,19 @@ impl Settings {
     }
 }
 
-fn default_files() -> Vec<PathBuf> {
-    let user = std::env::var_os("XDG_CONFIG_HOME")
+/// Where a person's own settings are; none if nothing says who that is.
+pub fn own_folder() -> Option<PathBuf> {
+    std::env::var_os("XDG_CONFIG_HOME")
         .map(PathBuf::from)
-        .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".config")));
-    user.into_iter()
-        .map(|folder| folder.join("evenkeel/config.yaml"))
-        .chain([PathBuf::from("/etc/evenkeel/config.yaml")])
+        .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".config")))
+        .map(|folder| folder.join("evenkeel"))
+}
+
+fn default_files() -> Vec<PathBuf> {
+    own_folder()
+        .into_iter()
+        .chain([PathBuf::from("/etc/evenkeel")])
+        .map(|folder| folder.join("config.yaml"))
         .collect()
 }
 
@@ -117,5 +123,12 @@ fn read(path: &Path, must_exist: bool) -> Result<File, Failure> {
         }
         Err(error) => return Err(Failure::new(format!("{}: {error}", path.display()))),
     };
-    serde_saphyr::from_str(&text).map_err(|error| Failure::new(format!("{}: {error}", path.display())))
+    let mut file: File = serde_saphyr::from_str(&text)
+        .map_err(|error| Failure::new(format!("{}: {error}", path.display())))?;
+    // Named beside it, so that a folder can be handed over as it is.
+    let folder = path.parent().unwrap_or(Path::new(""));
+    for named in [&mut file.ca, &mut file.cert, &mut file.key].into_iter().flatten() {
+        *named = folder.join(&*named);
+    }
+    Ok(file)
 }

@@ -19,6 +19,17 @@ impl Failure {
         Self { code: 1, message: message.to_string() }
     }
 
+    /// The same, with all that it comes from.
+    pub fn chain(error: impl std::error::Error) -> Self {
+        let mut message = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            message = format!("{message}: {error}");
+            cause = error.source();
+        }
+        Self::new(message)
+    }
+
     /// It was done, but what was asked for did not come about: exit code 3.
     pub fn not_converged(message: impl fmt::Display) -> Self {
         Self { code: 3, message: message.to_string() }
@@ -42,6 +53,10 @@ impl From<StoreError> for Failure {
             StoreError::Unavailable(_) | StoreError::Unknown(_) => Self::new(format!(
                 "{error}\n  are the endpoints right (--endpoints, EVENKEEL_ENDPOINTS or the config file), and is etcd running?"
             )),
+            StoreError::Refused(text) if text.contains("permission denied") => Self::new(
+                "etcd does not let you do that: your identity has not the right, or is no more known\n  \
+                 whoever made the cluster sees by `evenkeel user list` what you may do, and changes it by `user add`",
+            ),
             StoreError::Refused(text) if text.contains("grpc-status header missing") => Self::new(format!(
                 "{error}\n  what answers there is not etcd: are the endpoints right (--endpoints, EVENKEEL_ENDPOINTS or the config file)?"
             )),

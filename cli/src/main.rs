@@ -9,6 +9,7 @@ use evenkeel_etcd::{EtcdConfig, EtcdStore, EtcdTls};
 use evenkeel_runtime::env::{SystemClock, WallClock};
 use evenkeel_runtime::store::Store;
 
+mod cluster;
 mod commands;
 mod config;
 mod documents;
@@ -22,8 +23,8 @@ mod words;
 mod worker;
 
 use commands::{
-    apply, brake, controller, delete, describe, events, get, import, plan, recover, rollout, schema, status,
-    validate,
+    apply, brake, controller, delete, describe, etcd, events, get, host, import, init, plan, recover,
+    rollout, schema, status, user, validate,
 };
 use failure::Failure;
 
@@ -50,6 +51,8 @@ Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 did not come about, 4 
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Make a cluster; this machine becomes its first host
+    Init(init::Init),
     /// Put documents into the store, the whole set or nothing
     Apply(apply::Apply),
     /// What would happen if documents were applied, with the hosts; changes nothing
@@ -76,8 +79,12 @@ enum Command {
     Brake(brake::Brake),
     /// What etcd lost when it went back to the past, and both ways out
     Recover(recover::Recover),
-    /// Hosts: list, describe, confirm-dead
-    Host(brake::Host),
+    /// Hosts: list, describe, drain, undrain, confirm-dead, add, remove, ticket, join
+    Host(host::Host),
+    /// People, and what they may do: list, add, remove
+    User(user::User),
+    /// The members of the cluster's etcd: list, add, replace
+    Etcd(etcd::Etcd),
     /// The JSON Schema of the documents, for editors
     Schema(schema::Schema),
     /// Check documents without a cluster
@@ -112,7 +119,22 @@ fn run(cli: &Cli) -> Result<(), Failure> {
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let store: Arc<dyn Store> = Arc::new(connect(&cli.settings)?);
+        match &cli.command {
+            Command::Init(command) => return command.run().await,
+            Command::User(command) => return command.run().await,
+            Command::Etcd(command) => return command.run().await,
+            Command::Host(host::Host { verb: host::Verb::Add(add) }) => return add.run().await,
+            Command::Host(host::Host { verb: host::Verb::Remove(remove) }) => return remove.run().await,
+            Command::Host(host::Host { verb: host::Verb::Join { ticket } }) => return host::join(ticket),
+            Command::Host(host::Host { verb: host::Verb::Ticket { name, address } }) => {
+                return host::ticket(name, *address).await;
+            }
+            _ => {}
+        }
+        let store: Arc<dyn Store> = Arc::new(match &cli.command {
+            Command::Recover(_) => connect_as_root(&cli.settings)?,
+            _ => connect(&cli.settings)?,
+        });
         let now = SystemClock.now();
         match &cli.command {
             Command::Apply(command) => command.run(&store, format).await,
@@ -129,23 +151,38 @@ fn run(cli: &Cli) -> Result<(), Failure> {
             Command::Brake(command) => command.run(&store, format).await,
             Command::Recover(command) => command.run(&store, format, now).await,
             Command::Host(command) => command.run(&store, format, now).await,
-            Command::Schema(_) | Command::Validate(_) | Command::Import(_) | Command::Controller(_) => Ok(()),
+            Command::Init(_)
+            | Command::User(_)
+            | Command::Etcd(_)
+            | Command::Schema(_)
+            | Command::Validate(_)
+            | Command::Import(_)
+            | Command::Controller(_) => Ok(()),
         }
     })
 }
 
 /// A client of the store that the settings name.
 fn connect(settings: &config::Settings) -> Result<EtcdStore, Failure> {
-    EtcdStore::new(&etcd(settings)?).map_err(Failure::new)
+    EtcdStore::new(&etcd_of(settings)?).map_err(Failure::new)
+}
+
+/// The same as etcd's root, for whoever made the cluster and names no other: what was lost is of many writers.
+fn connect_as_root(settings: &config::Settings) -> Result<EtcdStore, Failure> {
+    let own = settings.endpoints.is_empty() && settings.config.is_none();
+    match own.then(|| cluster::book::Book::open(&cluster::book::Book::home()?)).transpose()?.flatten() {
+        Some(book) => EtcdStore::new(&book.root()).map_err(Failure::new),
+        None => connect(settings),
+    }
 }
 
 /// The same, soon tired of a member that does not answer: for who has a deadline.
 fn connect_impatiently(settings: &config::Settings) -> Result<EtcdStore, Failure> {
-    let config = EtcdConfig { attempt: Duration::from_millis(500), ..etcd(settings)? };
+    let config = EtcdConfig { attempt: Duration::from_millis(500), ..etcd_of(settings)? };
     EtcdStore::new(&config).map_err(Failure::new)
 }
 
-fn etcd(settings: &config::Settings) -> Result<EtcdConfig, Failure> {
+fn etcd_of(settings: &config::Settings) -> Result<EtcdConfig, Failure> {
     let resolved = settings.resolve()?;
     let tls = resolved.ca.map(|ca| EtcdTls { ca, identity: resolved.identity, domain: None });
     Ok(EtcdConfig { prefix: resolved.prefix, tls, ..EtcdConfig::new(resolved.endpoints) })

@@ -77,6 +77,7 @@ verb_logs() {
 # The CLI, on infra's network: it reaches etcd whichever host is cut off.
 run_keel() {
     local endpoints
+    if [ "$BARE" = true ]; then enter_interactively h1 /usr/local/bin/evenkeel "$@"; fi
     [ -x "$(binary)" ] || die "there is no binary yet: hack/lab build"
     endpoints=$(etcd_endpoints)
     EVENKEEL_ENDPOINTS=$endpoints EVENKEEL_PREFIX=/evenkeel/v1 \

@@ -4,7 +4,13 @@
 # Small enough to be filled in seconds, and enough for hours of tests.
 ETCD_QUOTA=$((256 * 1024 * 1024))
 
-etcd_machines() { if [ "$MEMBERS" = 3 ]; then echo h1 h2 h3; else echo infra; fi; }
+# With bare hosts none: whoever makes a cluster there brings etcd along.
+etcd_machines() {
+    case $MEMBERS in
+    3) echo h1 h2 h3 ;;
+    1) echo infra ;;
+    esac
+}
 
 # The client URLs; with a host given, its own member first, as on a real host.
 etcd_endpoints() { # [HOST]

@@ -46,6 +46,11 @@ plain() { # FOLDER PATH
 }
 plain "$big/docker" /var/lib/docker
 plain "$big/evenkeel" /var/lib/evenkeel
+# What people put on a host: nothing at first.
+plain "$disk/root" /root
+plain "$disk/usr-local" /usr/local
+chmod 700 /root
+mkdir -p /usr/local/bin /usr/local/sbin
 plain "$disk/etc-docker" /etc/docker
 plain "$disk/etc-evenkeel" /etc/evenkeel
 

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # up: everything in the order in which it needs each other.
 
-HOSTS=3 ENGINE=native ETCD= MEMBERS=1 SEPARATE=false CONTROLLERS=true CGROUPS=native FOR=
+HOSTS=3 ENGINE=native ETCD= MEMBERS=1 SEPARATE=false CONTROLLERS=true CGROUPS=native BARE=false FOR=
 
 read_options() {
     while [ $# -gt 0 ]; do
@@ -14,6 +14,7 @@ read_options() {
         --cgroups) CGROUPS=${2:-} && shift ;;
         --for) FOR=${2:-} && shift ;;
         --no-controllers) CONTROLLERS=false ;;
+        --bare) BARE=true MEMBERS=0 ;;
         *) die "up: unknown option '$1' (see --help)" ;;
         esac
         shift || die "up: the last option needs a value"
@@ -21,10 +22,10 @@ read_options() {
     [[ $HOSTS =~ ^[1-9][0-9]?$ ]] || die "up: --hosts takes a number from 1 to 99, not '$HOSTS'"
     [[ $ENGINE =~ ^(native|trixie|forky|mixed)$ ]] || die "up: --engine is native, trixie, forky or mixed, not '$ENGINE'"
     [[ $ETCD =~ ^(native|trixie|forky|)$ ]] || die "up: --etcd is native, trixie or forky, not '$ETCD'"
-    [[ $MEMBERS =~ ^[13]$ ]] || die "up: --members is 1 or 3, not '$MEMBERS'"
+    [ "$BARE" = true ] || [[ $MEMBERS =~ ^[13]$ ]] || die "up: --members is 1 or 3, not '$MEMBERS'"
     [[ $CGROUPS =~ ^(native|v2)$ ]] || die "up: --cgroups is native or v2, not '$CGROUPS'"
     [[ $FOR =~ ^[0-9]*$ ]] || die "up: --for takes the number of a process, not '$FOR'"
-    [ "$MEMBERS" = 1 ] || [ "$HOSTS" -ge 3 ] || die "up: three members need three hosts"
+    [ "$MEMBERS" != 3 ] || [ "$HOSTS" -ge 3 ] || die "up: three members need three hosts"
 }
 
 # 3.4 of Debian 12 has known faults; a lab without wishes gets a newer one.
@@ -46,6 +47,7 @@ choose_etcd() {
 prepare() {
     need_native dockerd containerd runc etcdctl docker-registry dnsmasq htpasswd busybox \
         nft iptables dig nsenter setpriv pgrep curl
+    [ "$BARE" = false ] || need_native sshd ssh ssh-keygen
     [ -x "$DOCKER" ] || die "$DOCKER is not installed: run hack/install"
     if [ -z "$ETCD" ]; then choose_etcd; fi
     [ "$ETCD" != native ] || need_native etcd
@@ -60,7 +62,7 @@ prepare() {
 save_settings() {
     mkdir -p "$LAB"
     local v
-    for v in HOSTS ENGINE ETCD MEMBERS SEPARATE CONTROLLERS CGROUPS FOR; do
+    for v in HOSTS ENGINE ETCD MEMBERS SEPARATE CONTROLLERS CGROUPS BARE FOR; do
         printf '%s=%q\n' "$v" "${!v}"
     done >"$LAB/settings.new"
     mv "$LAB/settings.new" "$LAB/settings"
@@ -69,6 +71,10 @@ save_settings() {
 # A host from power-on to a working engine; at the first boot and all later ones.
 boot_host() { # HOST
     power_on "$1"
+    if [ "$BARE" = true ]; then
+        boot_bare "$1"
+        return
+    fi
     if [[ " $(etcd_machines) " == *" $1 "* ]]; then etcd_start "$1"; fi
     engine_start "$1"
     wait_for 10 "dockerd on $1 (log: $LAB/$1/log/dockerd.log)" engine_process "$1"
@@ -106,6 +112,7 @@ verb_up() {
     make_docker_config
     fill_registries
     if [ "$CONTROLLERS" = true ]; then write_controller_image; fi
+    if [ "$BARE" = true ]; then write_etcd_image; fi
 
     make_switch
     for machine in infra lan $(hosts); do make_disk "$machine"; done
@@ -114,7 +121,7 @@ verb_up() {
     if [ "$MEMBERS" = 1 ]; then etcd_start infra; fi
     for machine in $(hosts); do
         make_engine_config "$machine"
-        make_controller_settings "$machine"
+        if [ "$BARE" = true ]; then make_bare "$machine"; else make_controller_settings "$machine"; fi
         # Networks one after the other: `ip netns` sets its folder up on first use.
         power_on "$machine"
     done
@@ -122,6 +129,6 @@ verb_up() {
     # shellcheck disable=SC2046 # a list
     etcd_wait $(etcd_machines)
     wait_for 15 "the services on infra (logs: $LAB/infra/log)" infra_answers
-    if [ "$CONTROLLERS" = true ]; then each start_controllers; fi
+    if [ "$CONTROLLERS" = true ] && [ "$BARE" = false ]; then each start_controllers; fi
     verb_status
 }

@@ -1,4 +1,4 @@
-//! `evenkeel brake` and `evenkeel host`: what an operator says about hosts.
+//! `evenkeel brake`: what an operator says about hosts that are gone.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,12 +7,11 @@ use clap::{Args, Subcommand};
 use evenkeel_api::key::Key;
 use evenkeel_api::meta::ObjectRef;
 use evenkeel_api::name::HostName;
-use evenkeel_api::record::{Brake as Record, BrakeState, Timestamp};
+use evenkeel_api::record::{Brake as Record, BrakeState};
 use evenkeel_runtime::store::{Store, TxnBuilder};
 
 use super::delete::confirmed;
 use super::trouble::{self, Trouble};
-use super::{describe, get};
 use crate::failure::Failure;
 use crate::output::{Format, say};
 use crate::snapshot;
@@ -117,60 +116,27 @@ async fn confirm_dead(store: &Arc<dyn Store>, hosts: BTreeMap<HostName, u64>) ->
     Ok(())
 }
 
-/// What about hosts.
-#[derive(Debug, Args)]
-pub struct Host {
-    #[command(subcommand)]
-    verb: HostVerb,
-}
-
-#[derive(Debug, Subcommand)]
-enum HostVerb {
-    /// All hosts
-    List,
-    /// One host, and what it runs
-    Describe {
-        /// Its name
-        host: HostName,
-    },
-    /// This host is dead and will not come back as it was: replace its copies now
-    ConfirmDead {
-        /// Its name
-        host: HostName,
-    },
-}
-
-impl Host {
-    /// Does it.
-    ///
-    /// # Errors
-    /// There is no such host, it is alive, or the store does not answer.
-    pub async fn run(&self, store: &Arc<dyn Store>, format: Format, now: Timestamp) -> Result<(), Failure> {
-        match &self.verb {
-            HostVerb::List => get::Get::all_of("host").run(store, format).await,
-            HostVerb::Describe { host } => describe::Describe::host(host).run(store, format, now).await,
-            HostVerb::ConfirmDead { host } => self.confirm(store, host).await,
-        }
+/// Says of a host that it is dead.
+///
+/// # Errors
+/// There is no such host, it is alive, or the store does not answer.
+pub async fn confirm(store: &Arc<dyn Store>, host: &HostName) -> Result<(), Failure> {
+    let hosts = snapshot::hosts(store).await?;
+    if hosts.alive.contains_key(host) {
+        return Err(Failure::new(format!(
+            "host {host} is alive: to move its copies, write `availability: drain` into its document"
+        )));
     }
-
-    async fn confirm(&self, store: &Arc<dyn Store>, host: &HostName) -> Result<(), Failure> {
-        let hosts = snapshot::hosts(store).await?;
-        if hosts.alive.contains_key(host) {
-            return Err(Failure::new(format!(
-                "host {host} is alive: to move its copies, write `availability: drain` into its document"
-            )));
-        }
-        if !hosts.accepted.contains_key(host) {
-            return Err(Failure::new(format!("there is no host {host}")));
-        }
-        let state = snapshot::get::<BrakeState>(store, &Key::Brakes).await?.map(|found| found.value);
-        let incarnation = state.and_then(|state| state.held.get(host).copied());
-        match incarnation {
-            Some(incarnation) => confirm_dead(store, BTreeMap::from([(host.clone(), incarnation)])).await,
-            None => Err(Failure::new(format!(
-                "host {host} is not held by a brake: copies without volumes are replaced by themselves after \
-                 `lost_after`; to give up those with volumes too, `evenkeel delete host {host}`"
-            ))),
-        }
+    if !hosts.accepted.contains_key(host) {
+        return Err(Failure::new(format!("there is no host {host}")));
+    }
+    let state = snapshot::get::<BrakeState>(store, &Key::Brakes).await?.map(|found| found.value);
+    let incarnation = state.and_then(|state| state.held.get(host).copied());
+    match incarnation {
+        Some(incarnation) => confirm_dead(store, BTreeMap::from([(host.clone(), incarnation)])).await,
+        None => Err(Failure::new(format!(
+            "host {host} is not held by a brake: copies without volumes are replaced by themselves after \
+             `lost_after`; to give up those with volumes too, `evenkeel delete host {host}`"
+        ))),
     }
 }

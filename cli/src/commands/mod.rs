@@ -1,14 +1,19 @@
 //! One file a command.
 
 pub mod apply;
+pub mod availability;
 pub mod brake;
 pub mod controller;
 pub mod delete;
 pub mod describe;
+pub mod etcd;
 pub mod events;
 pub mod get;
+pub mod host;
 pub mod hosts;
 pub mod import;
+pub mod init;
+pub mod leave;
 pub mod pins;
 pub mod plan;
 pub mod recover;
@@ -16,4 +21,5 @@ pub mod rollout;
 pub mod schema;
 pub mod status;
 pub mod trouble;
+pub mod user;
 pub mod validate;

@@ -1,0 +1,359 @@
+//! What whoever made a cluster keeps of it, in a folder of their own: both authorities' keys, the identity of
+//! etcd's root, and what hosts that come later must be told. Whoever has it can make any identity.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::{ErrorKind, Write};
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use evenkeel_api::access::Role;
+use evenkeel_api::key::Controller;
+use evenkeel_api::name::HostName;
+use evenkeel_cluster::ticket::ALL;
+use evenkeel_cluster::{Authority, Member, Pair, Subject, Ticket, Use};
+use evenkeel_etcd::rights::{Access, ROOT};
+use evenkeel_etcd::{EtcdConfig, EtcdTls};
+use serde::{Deserialize, Serialize};
+
+use crate::failure::Failure;
+
+/// What hosts that come later must be told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Facts {
+    /// The cluster's, for ever.
+    pub uid: String,
+    /// Where its keys begin.
+    pub prefix: String,
+    /// The controllers' image.
+    pub image: String,
+    /// The image with etcd.
+    pub etcd_image: String,
+    /// Each controller has a container and an identity of its own.
+    pub separate: bool,
+    /// The hosts that carry etcd, with their addresses.
+    pub members: BTreeMap<HostName, Ipv4Addr>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Book {
+    /// What is known of the cluster.
+    pub facts: Facts,
+    folder: PathBuf,
+    clients: Authority,
+    peers: Authority,
+}
+
+/// What a person's user at etcd begins with.
+pub const PERSON: &str = "evenkeel.user.";
+
+/// The names of both authorities.
+fn names(uid: &str) -> (String, String) {
+    (format!("evenkeel {uid}"), format!("evenkeel {uid} etcd members"))
+}
+
+impl Book {
+    /// The folder in which a person's own settings are, and below it the book.
+    ///
+    /// # Errors
+    /// Nothing says who the person is.
+    pub fn home() -> Result<PathBuf, Failure> {
+        crate::config::own_folder()
+            .ok_or_else(|| Failure::new("HOME is not set: where are your settings to be kept?"))
+    }
+
+    fn folder(home: &Path) -> PathBuf {
+        home.join("authority")
+    }
+
+    /// The one that is there; none if there is none.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn open(home: &Path) -> Result<Option<Self>, Failure> {
+        let folder = Self::folder(home);
+        let path = folder.join("cluster.json");
+        let text = match fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(told(&path, error)),
+        };
+        let facts: Facts = serde_json::from_slice(&text).map_err(|error| told(&path, error))?;
+        let pair = |name: &str| -> Result<Pair, Failure> {
+            let read = |path: PathBuf| fs::read_to_string(&path).map_err(|error| told(&path, error));
+            Ok(Pair {
+                cert: read(folder.join(format!("{name}.crt")))?,
+                key: read(folder.join(format!("{name}.key")))?,
+            })
+        };
+        let (of_clients, of_peers) = names(&facts.uid);
+        let clients = Authority::restore(&of_clients, pair("clients")?).map_err(Failure::chain)?;
+        let peers = Authority::restore(&of_peers, pair("peers")?).map_err(Failure::chain)?;
+        Ok(Some(Self { facts, folder, clients, peers }))
+    }
+
+    /// The one that is there, or what to do to have one.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be read.
+    pub fn need(home: &Path) -> Result<Self, Failure> {
+        Self::open(home)?.ok_or_else(|| {
+            Failure::new(format!(
+                "{} is not here: do this as the person and on the machine that did `evenkeel init`",
+                Self::folder(home).display()
+            ))
+        })
+    }
+
+    /// A new one, with new authorities.
+    ///
+    /// # Errors
+    /// It cannot be made or kept.
+    pub fn create(home: &Path, facts: Facts) -> Result<Self, Failure> {
+        let now = super::now();
+        let (of_clients, of_peers) = names(&facts.uid);
+        let clients = Authority::create(&of_clients, now).map_err(Failure::chain)?;
+        let peers = Authority::create(&of_peers, now).map_err(Failure::chain)?;
+        let book = Self { facts, folder: Self::folder(home), clients, peers };
+        book.keep("clients", &book.clients.pair)?;
+        book.keep("peers", &book.peers.pair)?;
+        let root = book.client(ROOT)?;
+        book.keep("root", &root)?;
+        // The last: what is there as a whole can be opened.
+        book.save()?;
+        Ok(book)
+    }
+
+    /// Keeps what is known of the cluster.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn save(&self) -> Result<(), Failure> {
+        let text = serde_json::to_string_pretty(&self.facts).map_err(Failure::new)?;
+        write(&self.folder.join("cluster.json"), 0o600, &text)
+    }
+
+    fn keep(&self, name: &str, pair: &Pair) -> Result<(), Failure> {
+        write(&self.folder.join(format!("{name}.crt")), 0o644, &pair.cert)?;
+        write(&self.folder.join(format!("{name}.key")), 0o600, &pair.key)
+    }
+
+    /// An identity at etcd.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn client(&self, user: &str) -> Result<Pair, Failure> {
+        let subject = Subject { name: user.to_owned(), addresses: Vec::new(), usage: Use::Client };
+        self.clients.issue(&subject, super::now()).map_err(Failure::chain)
+    }
+
+    /// The certificate by which etcd is known.
+    pub fn authority(&self) -> &str {
+        &self.clients.pair.cert
+    }
+
+    /// etcd, as its root.
+    pub fn root(&self) -> EtcdConfig {
+        let file = |name: &str| self.folder.join(name);
+        let identity = Some((file("root.crt"), file("root.key")));
+        let tls = Some(EtcdTls { ca: file("clients.crt"), identity, domain: None });
+        EtcdConfig { prefix: self.facts.prefix.clone(), tls, ..EtcdConfig::new(self.endpoints(None)) }
+    }
+
+    /// etcd's client URLs, that of `nearest` first.
+    pub fn endpoints(&self, nearest: Option<&HostName>) -> Vec<String> {
+        let mut members: Vec<_> = self.facts.members.iter().collect();
+        members.sort_by_key(|(host, _)| Some(*host) != nearest);
+        members.into_iter().map(|(_, address)| format!("https://{address}:2379")).collect()
+    }
+
+    /// Who a host is to etcd: its users, and what each may be.
+    pub fn access(&self, host: &HostName) -> Access {
+        let leads = self.leads(host);
+        let role = |controller: Controller| {
+            let lead =
+                Some(Role::Lead(controller)).filter(|_| leads && Controller::LEADING.contains(&controller));
+            lead.into_iter().chain([Role::Host(host.clone(), controller)]).collect::<BTreeSet<_>>()
+        };
+        if self.facts.separate {
+            let user = |controller| (user(host, Some(controller)), role(controller));
+            Controller::ALL.into_iter().map(user).collect()
+        } else {
+            let roles = Role::of_host(host, leads).into_iter().collect();
+            [(user(host, None), roles)].into()
+        }
+    }
+
+    /// Leaders run where etcd does: they go with their quorum.
+    fn leads(&self, host: &HostName) -> bool {
+        self.facts.members.contains_key(host)
+    }
+
+    /// What a host is given. A member of etcd `joins` others that run already.
+    ///
+    /// # Errors
+    /// A certificate cannot be made.
+    pub fn ticket(&self, host: &HostName, address: Ipv4Addr, joins: bool) -> Result<Ticket, Failure> {
+        let controllers = Controller::ALL.into_iter().map(Some).filter(|_| self.facts.separate);
+        let identities = controllers.chain([None].into_iter().filter(|_| !self.facts.separate));
+        let identities = identities
+            .map(|controller| {
+                let name = controller.map_or(ALL, Controller::as_str).to_owned();
+                Ok((name, self.client(&user(host, controller))?))
+            })
+            .collect::<Result<_, Failure>>()?;
+        let etcd = self.leads(host).then(|| self.member(address, joins)).transpose()?;
+        Ok(Ticket {
+            host: host.clone(),
+            address,
+            endpoints: self.endpoints(Some(host)),
+            prefix: self.facts.prefix.clone(),
+            image: self.facts.image.clone(),
+            lead: self.leads(host),
+            authority: self.authority().to_owned(),
+            identities,
+            etcd,
+        })
+    }
+
+    fn member(&self, address: Ipv4Addr, joins: bool) -> Result<Member, Failure> {
+        let subject = |usage| {
+            let addresses = vec![IpAddr::V4(address), IpAddr::V4(Ipv4Addr::LOCALHOST)];
+            Subject { name: String::new(), addresses, usage }
+        };
+        let cluster =
+            self.facts.members.iter().map(|(host, address)| format!("{host}=https://{address}:2380"));
+        let now = super::now();
+        Ok(Member {
+            image: self.facts.etcd_image.clone(),
+            cluster: cluster.collect::<Vec<_>>().join(","),
+            token: format!("evenkeel-{}", self.facts.uid),
+            joins,
+            server: self.clients.issue(&subject(Use::Server), now).map_err(Failure::chain)?,
+            peer: self.peers.issue(&subject(Use::Peer), now).map_err(Failure::chain)?,
+            authority: self.peers.pair.cert.clone(),
+        })
+    }
+}
+
+/// A host's user in etcd, or that of one controller there.
+fn user(host: &HostName, controller: Option<Controller>) -> String {
+    match controller {
+        None => format!("evenkeel.host.{host}"),
+        Some(controller) => format!("evenkeel.host.{host}.{controller}"),
+    }
+}
+
+/// Whether a user at etcd is a host, or one of its controllers.
+pub fn is_of_host(of: &str, host: &HostName) -> bool {
+    of == user(host, None) || Controller::ALL.into_iter().any(|controller| of == user(host, Some(controller)))
+}
+
+/// Writes a file as a whole or not at all, in a folder that nobody else looks into.
+///
+/// # Errors
+/// It cannot be written.
+pub fn write(path: &Path, mode: u32, text: &str) -> Result<(), Failure> {
+    let done = || -> std::io::Result<()> {
+        if let Some(folder) = path.parent() {
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        }
+        let new = path.with_extension("new");
+        let mut file =
+            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&new)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&new, path)
+    };
+    done().map_err(|error| told(path, error))
+}
+
+fn told(path: &Path, error: impl std::fmt::Display) -> Failure {
+    Failure::new(format!("{}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn facts(separate: bool) -> Facts {
+        Facts {
+            uid: "0123456789abcdef".to_owned(),
+            prefix: "/evenkeel/v1".to_owned(),
+            image: "r/evenkeel:1".to_owned(),
+            etcd_image: "r/etcd:3".to_owned(),
+            separate,
+            members: [
+                ("h1".parse().unwrap(), [10, 0, 0, 11].into()),
+                ("h2".parse().unwrap(), [10, 0, 0, 12].into()),
+            ]
+            .into(),
+        }
+    }
+
+    fn host(name: &str) -> HostName {
+        name.parse().unwrap()
+    }
+
+    #[test]
+    fn what_is_kept_opens_again_and_keys_are_the_owners_alone() {
+        let home = tempfile::tempdir().unwrap();
+        assert!(Book::open(home.path()).unwrap().is_none());
+        assert!(Book::need(home.path()).unwrap_err().message.contains("evenkeel init"));
+        let mut book = Book::create(home.path(), facts(false)).unwrap();
+        book.facts.members.insert(host("h3"), [10, 0, 0, 13].into());
+        book.save().unwrap();
+        let again = Book::need(home.path()).unwrap();
+        assert_eq!((&again.facts, again.authority()), (&book.facts, book.authority()));
+        let folder = home.path().join("authority");
+        for entry in fs::read_dir(&folder).unwrap().map(Result::unwrap) {
+            let name = entry.file_name().into_string().unwrap();
+            let expected = if name.ends_with(".crt") { 0o644 } else { 0o600 };
+            assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o777, expected, "{name}");
+        }
+        assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
+        // A key that is none is told with its name, and nothing is made anew.
+        fs::write(folder.join("peers.key"), "x").unwrap();
+        assert!(Book::open(home.path()).unwrap_err().message.contains("etcd members"));
+    }
+
+    #[test]
+    fn hosts_that_carry_etcd_lead_and_ask_their_own_member_first() {
+        let home = tempfile::tempdir().unwrap();
+        let book = Book::create(home.path(), facts(false)).unwrap();
+        let leads = |name: &str| {
+            let access = book.access(&host(name));
+            assert_eq!(access.keys().collect::<Vec<_>>(), [&format!("evenkeel.host.{name}")]);
+            access.values().flatten().filter(|role| matches!(role, Role::Lead(_))).count()
+        };
+        assert_eq!((leads("h2"), leads("h3")), (Controller::LEADING.len(), 0));
+        let ticket = book.ticket(&host("h2"), [10, 0, 0, 12].into(), true).unwrap();
+        assert_eq!(ticket.endpoints, ["https://10.0.0.12:2379", "https://10.0.0.11:2379"]);
+        let member = ticket.etcd.unwrap();
+        assert_eq!(member.cluster, "h1=https://10.0.0.11:2380,h2=https://10.0.0.12:2380");
+        assert!(ticket.lead && member.joins && member.authority != ticket.authority);
+        let ticket = book.ticket(&host("h3"), [10, 0, 0, 13].into(), false).unwrap();
+        assert!(ticket.etcd.is_none() && !ticket.lead && !ticket.is_separate());
+    }
+
+    #[test]
+    fn separate_controllers_are_users_of_their_own_and_all_are_known_as_the_hosts() {
+        let home = tempfile::tempdir().unwrap();
+        let book = Book::create(home.path(), facts(true)).unwrap();
+        let access = book.access(&host("h1"));
+        assert_eq!(access.len(), Controller::ALL.len());
+        let roles = |controller: &str| access[&format!("evenkeel.host.h1.{controller}")].len();
+        assert_eq!((roles("service"), roles("dns")), (2, 1));
+        let ticket = book.ticket(&host("h1"), [10, 0, 0, 11].into(), false).unwrap();
+        assert!(ticket.is_separate() && ticket.identities.len() == Controller::ALL.len());
+        assert!(access.keys().all(|user| is_of_host(user, &host("h1")) && !is_of_host(user, &host("h2"))));
+        assert!(
+            !is_of_host("evenkeel.host.h10", &host("h1")) && !is_of_host("evenkeel.user.h1", &host("h1"))
+        );
+    }
+}

@@ -1,0 +1,70 @@
+//! Bringing a ticket to its host, which may be this one.
+
+use std::io::Write;
+use std::net::{Ipv4Addr, UdpSocket};
+use std::process::Stdio;
+
+use evenkeel_cluster::Ticket;
+
+use super::machine;
+use super::ssh::Remote;
+use crate::failure::Failure;
+
+/// Where a host is.
+#[derive(Debug)]
+pub enum Place {
+    /// This machine.
+    Here,
+    /// Another one.
+    There(Remote),
+}
+
+impl Place {
+    /// Of the host at `address`, which ssh reaches as `target` says, or as root at that address.
+    pub fn of(address: Ipv4Addr, target: Option<&str>) -> Self {
+        // What is not an address of this machine cannot be bound.
+        if UdpSocket::bind((address, 0)).is_ok() {
+            return Self::Here;
+        }
+        Self::There(Remote::new(target.unwrap_or(&format!("root@{address}"))))
+    }
+
+    /// Makes it the host that the ticket names, with this very program.
+    ///
+    /// # Errors
+    /// It is not reached, or a step fails there.
+    pub fn deliver(&self, ticket: &Ticket) -> Result<(), Failure> {
+        let remote = match self {
+            Self::Here => {
+                machine::prepare(ticket)?;
+                return machine::start();
+            }
+            Self::There(remote) => remote,
+        };
+        remote.install()?;
+        let (reader, mut writer) = std::io::pipe()?;
+        let word = ticket.encode();
+        let sent = std::thread::spawn(move || writer.write_all(word.as_bytes()));
+        remote.tell("/usr/local/bin/evenkeel host join -", Stdio::from(reader))?;
+        sent.join().map_err(|_| Failure::new("the ticket was not sent"))??;
+        Ok(())
+    }
+
+    /// What a command of the host bundle says there.
+    ///
+    /// # Errors
+    /// It is not reached, or the command fails.
+    pub fn ask(&self, command: &str) -> Result<String, Failure> {
+        match self {
+            Self::There(remote) => remote.ask(command),
+            Self::Here => {
+                let output = std::process::Command::new("/bin/sh").args(["-c", command]).output()?;
+                if output.status.success() {
+                    return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
+                }
+                let said = String::from_utf8_lossy(&output.stderr);
+                Err(Failure::new(format!("«{command}»: {}", said.trim())))
+            }
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! `evenkeel host`: hosts as they are, and machines that become hosts.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use evenkeel_api::host::Availability;
+use evenkeel_api::key::{Key, prefix};
+use evenkeel_api::meta::ObjectRef;
+use evenkeel_api::name::HostName;
+use evenkeel_api::quantity::Span;
+use evenkeel_api::record::Timestamp;
+use evenkeel_cluster::Ticket;
+use evenkeel_etcd::EtcdStore;
+use evenkeel_etcd::rights::Admin;
+use evenkeel_plan::host::document::document;
+use evenkeel_runtime::store::{Store, TxnBuilder};
+
+use super::{availability, brake, describe, get, leave};
+use crate::cluster::book::Book;
+use crate::cluster::deliver::Place;
+use crate::cluster::{machine, rights};
+use crate::failure::Failure;
+use crate::output::{Format, say};
+
+/// What about hosts.
+#[derive(Debug, Args)]
+pub struct Host {
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// All hosts
+    List,
+    /// One host, and what it runs
+    Describe {
+        /// Its name
+        host: HostName,
+    },
+    /// This host is dead and will not come back as it was: replace its copies now
+    ConfirmDead {
+        /// Its name
+        host: HostName,
+    },
+    /// Move all copies off a host, and let none come
+    Drain {
+        /// Its name
+        host: HostName,
+        /// Wait until it is empty
+        #[arg(long)]
+        wait: bool,
+        /// How long at most
+        #[arg(long, default_value = "10m", requires = "wait")]
+        timeout: Span,
+    },
+    /// Let a host take copies again
+    Undrain {
+        /// Its name
+        host: HostName,
+    },
+    /// Make a machine a host, over ssh
+    Add(Add),
+    /// Take a host out of the cluster for good
+    Remove(leave::Remove),
+    /// Make this machine the host that a ticket names
+    Join {
+        /// What `evenkeel host ticket` said; `-`: from standard input
+        ticket: String,
+    },
+    /// What a machine needs to join by itself; whoever has it is that host
+    Ticket {
+        /// The host's name in the cluster
+        name: HostName,
+        /// Its address on the LAN
+        address: Ipv4Addr,
+    },
+}
+
+/// Which machine.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  evenkeel host add 10.0.0.12
+  evenkeel host add 10.0.0.12 --name h2 --label disk=ssd --label rack=b
+  evenkeel host add 10.0.0.12 --ssh h2.lan         by a name of your ssh config
+
+Done again, it goes on where it failed.")]
+pub struct Add {
+    /// Its address on the LAN
+    address: Ipv4Addr,
+    /// Its name in the cluster [default: the machine's short host name]
+    #[arg(long, value_name = "NAME")]
+    name: Option<HostName>,
+    /// A label for placement; may be given again
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
+    labels: Vec<(String, String)>,
+    /// How ssh reaches it as root [default: root@ADDRESS]
+    #[arg(long, value_name = "TARGET")]
+    ssh: Option<String>,
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("a label is KEY=VALUE, like disk=ssd")?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+impl Host {
+    /// Does what needs the store that the settings name.
+    ///
+    /// # Errors
+    /// There is no such host, it is alive, or the store does not answer.
+    pub async fn run(&self, store: &Arc<dyn Store>, format: Format, now: Timestamp) -> Result<(), Failure> {
+        match &self.verb {
+            Verb::List => get::Get::all_of("host").run(store, format).await,
+            Verb::Describe { host } => describe::Describe::host(host).run(store, format, now).await,
+            Verb::ConfirmDead { host } => brake::confirm(store, host).await,
+            Verb::Drain { host, wait, timeout } => drain(store, host, wait.then_some(timeout.0)).await,
+            Verb::Undrain { host } => {
+                let changed = availability::set(store, host, Availability::Active).await?;
+                say!("host {host} takes copies{}", if changed { "" } else { ", as before" });
+                Ok(())
+            }
+            Verb::Add(_) | Verb::Remove(_) | Verb::Join { .. } | Verb::Ticket { .. } => Ok(()),
+        }
+    }
+}
+
+async fn drain(store: &Arc<dyn Store>, host: &HostName, within: Option<Duration>) -> Result<(), Failure> {
+    availability::set(store, host, Availability::Drain).await?;
+    let Some(within) = within else {
+        say!(
+            "host {host} is drained: its copies move where they fit; `evenkeel host describe {host}` shows what is left"
+        );
+        return Ok(());
+    };
+    empty(store, host, within).await?;
+    say!("host {host} is empty");
+    Ok(())
+}
+
+/// Waits until no copy is to run on a host.
+///
+/// # Errors
+/// Some still are when the time is over, or the store does not answer.
+pub async fn empty(store: &Arc<dyn Store>, host: &HostName, within: Duration) -> Result<(), Failure> {
+    let end = tokio::time::Instant::now() + within;
+    loop {
+        let left = store.list(&prefix::instances_on(host)).await?.kvs.len();
+        if left == 0 {
+            return Ok(());
+        }
+        if tokio::time::Instant::now() >= end {
+            return Err(Failure::timed_out(format!(
+                "{left} copies are on {host} still: see `evenkeel host describe {host}` and `evenkeel status`"
+            )));
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+/// Makes this machine the host that the ticket names.
+///
+/// # Errors
+/// It is no ticket, this is not root's, or a step fails.
+pub fn join(ticket: &str) -> Result<(), Failure> {
+    let mut word = ticket.to_owned();
+    if ticket == "-" {
+        word.clear();
+        // A ticket has some kilobytes.
+        std::io::stdin().take(1 << 20).read_to_string(&mut word)?;
+    }
+    let ticket = Ticket::decode(&word).map_err(Failure::new)?;
+    machine::need_root("evenkeel host join")?;
+    machine::prepare(&ticket)?;
+    machine::start()?;
+    say!("{} runs its controllers", ticket.host);
+    Ok(())
+}
+
+/// Prints a ticket, once etcd knows the host.
+///
+/// # Errors
+/// This is not where the cluster was made, or etcd does not answer.
+pub async fn ticket(name: &HostName, address: Ipv4Addr) -> Result<(), Failure> {
+    let book = Book::need(&Book::home()?)?;
+    admit(&book, name, address, &[]).await?;
+    say!("{}", book.ticket(name, address, false)?.encode());
+    Ok(())
+}
+
+impl Add {
+    /// Does it.
+    ///
+    /// # Errors
+    /// This is not where the cluster was made, the machine is not reached, or a step fails.
+    pub async fn run(&self) -> Result<(), Failure> {
+        let book = Book::need(&Book::home()?)?;
+        let place = Place::of(self.address, self.ssh.as_deref());
+        let name = self.probe(&place)?;
+        let store = admit(&book, &name, self.address, &self.labels).await?;
+        say!("{name} at {}: program, files, engine", self.address);
+        let joins = book.facts.members.contains_key(&name);
+        place.deliver(&book.ticket(&name, self.address, joins)?)?;
+        joined(&store, &name).await?;
+        say!("{name} is a host");
+        Ok(())
+    }
+
+    /// Whether the machine can be a host, and what it is called.
+    fn probe(&self, place: &Place) -> Result<HostName, Failure> {
+        let said = place.ask("id -u && uname -m && hostname -s")?;
+        let mut lines = said.lines();
+        let (id, arch, called) = (
+            lines.next().unwrap_or_default(),
+            lines.next().unwrap_or_default(),
+            lines.next().unwrap_or_default(),
+        );
+        if id != "0" {
+            return Err(Failure::new("ssh does not make us root there: say how with --ssh root@…"));
+        }
+        if arch != std::env::consts::ARCH {
+            return Err(Failure::new(format!(
+                "that machine is {arch}, this program is for {}: hosts must be alike",
+                std::env::consts::ARCH
+            )));
+        }
+        if let Some(name) = &self.name {
+            return Ok(name.clone());
+        }
+        called.to_lowercase().parse().map_err(|error| {
+            Failure::new(format!("that machine is called '{called}', which cannot be a host's name: {error}; say another one with --name"))
+        })
+    }
+}
+
+/// Lets a host be: its document, and its rights at etcd. The store, as root.
+async fn admit(
+    book: &Book,
+    name: &HostName,
+    address: Ipv4Addr,
+    labels: &[(String, String)],
+) -> Result<Arc<dyn Store>, Failure> {
+    let store: Arc<dyn Store> = Arc::new(EtcdStore::new(&book.root()).map_err(Failure::new)?);
+    enter(&store, name, address, labels).await?;
+    let admin = Admin::new(&book.root()).map_err(Failure::new)?;
+    rights::ensure(&admin, &book.access(name)).await?;
+    Ok(store)
+}
+
+/// Makes the host's document, unless there is one.
+///
+/// # Errors
+/// There is one that says another address, or the store does not answer.
+pub async fn enter(
+    store: &Arc<dyn Store>,
+    name: &HostName,
+    address: Ipv4Addr,
+    labels: &[(String, String)],
+) -> Result<(), Failure> {
+    let hosts = crate::snapshot::hosts(store).await?;
+    let same = hosts.accepted.iter().find(|(other, host)| *other != name && host.spec.address == address);
+    if let Some((other, _)) = same {
+        return Err(Failure::new(format!("{address} is the host {other} already")));
+    }
+    if let Some(host) = hosts.accepted.get(name).filter(|host| host.spec.address != address) {
+        return Err(Failure::new(format!(
+            "there is a host {name} at {}: say another name with --name, or delete that host first",
+            host.spec.address
+        )));
+    }
+    let key = Key::Document(ObjectRef::Host(name.clone()));
+    let labels: BTreeMap<_, _> = labels.iter().cloned().collect();
+    let text = document(name, address, &labels);
+    store.commit(&TxnBuilder::new().if_absent(&key).put(&key, text).build()?).await?;
+    Ok(())
+}
+
+/// How long a host may take from its controllers' start to its word in the store.
+const JOINS_WITHIN: Duration = Duration::from_secs(90);
+
+/// Waits until a host is there.
+///
+/// # Errors
+/// It does not come in time, or the store does not answer.
+pub async fn joined(store: &Arc<dyn Store>, name: &HostName) -> Result<(), Failure> {
+    let end = tokio::time::Instant::now() + JOINS_WITHIN;
+    loop {
+        let (alive, _) = store.get(&Key::Alive(name.clone())).await?;
+        let (facts, _) = store.get(&Key::Facts(name.clone())).await?;
+        if alive.is_some() && facts.is_some() {
+            return Ok(());
+        }
+        if tokio::time::Instant::now() >= end {
+            return Err(Failure::timed_out(format!(
+                "host {name} has said nothing yet: on it, see `evenkeel-host status` and `docker logs evenkeel`"
+            )));
+        }
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+}

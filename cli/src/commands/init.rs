@@ -1,0 +1,154 @@
+//! `evenkeel init`: makes a cluster on this machine, which becomes its first host.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use evenkeel_api::access::Role;
+use evenkeel_api::key::Key;
+use evenkeel_api::name::HostName;
+use evenkeel_api::record::Cluster;
+use evenkeel_etcd::EtcdStore;
+use evenkeel_etcd::rights::{Access, Admin};
+use evenkeel_runtime::env::Env;
+use evenkeel_runtime::store::{Store, TxnBuilder};
+
+use super::host;
+use crate::cluster::book::{Book, Facts, PERSON};
+use crate::cluster::{machine, person, rights};
+use crate::failure::Failure;
+use crate::output::say;
+
+/// What people may say of the new cluster.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  evenkeel init --image registry.lan:5000/evenkeel:1 --etcd-image registry.lan:5000/etcd:3.5.30
+  evenkeel init --image … --etcd-image … --address 10.0.0.11 --separate
+
+Done again, it goes on where it failed. What it keeps is in ~/.config/evenkeel: keep a copy of that folder where
+only you can read it. `evenkeel host add` brings further machines in.")]
+pub struct Init {
+    /// The controllers' image, where every host can pull it
+    #[arg(long, value_name = "IMAGE", env = "EVENKEEL_IMAGE")]
+    image: String,
+    /// An image with etcd, 3.5.30 or later, where this host can pull it
+    #[arg(long, value_name = "IMAGE", env = "EVENKEEL_ETCD_IMAGE")]
+    etcd_image: String,
+    /// This host's name in the cluster [default: the machine's short host name]
+    #[arg(long, value_name = "NAME")]
+    name: Option<HostName>,
+    /// Its address on the LAN [default: the one that its default route leaves from]
+    #[arg(long, value_name = "ADDRESS")]
+    address: Option<Ipv4Addr>,
+    /// A container and an identity for each controller, with only the rights that it needs, on all hosts
+    #[arg(long)]
+    separate: bool,
+}
+
+/// The person who made the cluster.
+const OPERATOR: &str = "operator";
+const READY_WITHIN: Duration = Duration::from_secs(60);
+
+impl Init {
+    /// Does it.
+    ///
+    /// # Errors
+    /// It is not root's, another cluster was made from here, or a step fails.
+    pub async fn run(&self) -> Result<(), Failure> {
+        machine::need_root("evenkeel init")?;
+        let name = self.name.clone().map_or_else(machine::name, Ok)?;
+        let address = self.address.map_or_else(machine::address, Ok)?;
+        let home = Book::home()?;
+        let book = self.book(&home, &name, address)?;
+        say!("{name} at {address}: files, engine, etcd");
+        machine::prepare(&book.ticket(&name, address, false)?)?;
+        let admin = Admin::new(&book.root()).map_err(Failure::new)?;
+        answers(&admin).await?;
+        let store: Arc<dyn Store> = Arc::new(EtcdStore::new(&book.root()).map_err(Failure::new)?);
+        found(&store, &book).await?;
+        host::enter(&store, &name, address, &[]).await?;
+        rights::ensure(&admin, &access(&book, &name)).await?;
+        admin.enable().await.map_err(rights::refused)?;
+        say!("etcd answers to certificates alone, each with its own rights");
+        machine::start()?;
+        host::joined(&store, &name).await?;
+        person::settle(&home, &book, &format!("{PERSON}{OPERATOR}"))?;
+        say!("\nThe cluster is there; this is its first host. What you hold of it is in {}:", home.display());
+        say!("keep a copy where only you can read it. Next:\n");
+        say!("  evenkeel status");
+        say!("  evenkeel host add ADDRESS      for each further machine, as root over ssh");
+        Ok(())
+    }
+
+    /// What was begun, or a new one.
+    fn book(&self, home: &Path, name: &HostName, address: Ipv4Addr) -> Result<Book, Failure> {
+        if let Some(mut book) = Book::open(home)? {
+            if book.facts.members.get(name) != Some(&address) {
+                return Err(Failure::new(format!(
+                    "a cluster was made from here already, without {name} at {address}: `evenkeel host add` brings \
+                     hosts into it; to begin another one, move {} away",
+                    home.display()
+                )));
+            }
+            book.facts.image.clone_from(&self.image);
+            book.facts.etcd_image.clone_from(&self.etcd_image);
+            book.save()?;
+            return Ok(book);
+        }
+        Book::create(
+            home,
+            Facts {
+                uid: format!("{:016x}", Env::system()?.random()),
+                prefix: evenkeel_etcd::DEFAULT_PREFIX.to_owned(),
+                image: self.image.clone(),
+                etcd_image: self.etcd_image.clone(),
+                separate: self.separate,
+                members: BTreeMap::from([(name.clone(), address)]),
+            },
+        )
+    }
+}
+
+fn access(book: &Book, name: &HostName) -> Access {
+    let mut access = book.access(name);
+    access.insert(format!("{PERSON}{OPERATOR}"), [Role::Operator].into());
+    access
+}
+
+async fn answers(admin: &Admin) -> Result<(), Failure> {
+    let end = tokio::time::Instant::now() + READY_WITHIN;
+    loop {
+        match admin.read().await {
+            Ok(_) => return Ok(()),
+            Err(error) if tokio::time::Instant::now() >= end => {
+                return Err(Failure::new(format!(
+                    "etcd does not answer: {error}\n  what it says itself: docker logs evenkeel-etcd"
+                )));
+            }
+            Err(_) => tokio::time::sleep(Duration::from_millis(300)).await,
+        }
+    }
+}
+
+/// Says which cluster this etcd is, unless it is one already.
+async fn found(store: &Arc<dyn Store>, book: &Book) -> Result<(), Failure> {
+    let cluster = Cluster { uid: book.facts.uid.clone(), epoch: 1, level: 1, floor: 0 };
+    let value = serde_json::to_vec(&cluster).map_err(Failure::new)?;
+    let txn = TxnBuilder::new().if_absent(&Key::Cluster).put(&Key::Cluster, value);
+    if store.commit(&txn.build()?).await?.succeeded {
+        return Ok(());
+    }
+    let there = crate::snapshot::get::<Cluster>(store, &Key::Cluster).await?.map(|found| found.value.uid);
+    if there.as_deref() == Some(book.facts.uid.as_str()) {
+        return Ok(());
+    }
+    Err(Failure::new(format!(
+        "this etcd holds the cluster {}, not {}",
+        there.unwrap_or_default(),
+        book.facts.uid
+    )))
+}

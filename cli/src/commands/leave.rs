@@ -1,0 +1,110 @@
+//! `evenkeel host remove`: a host goes for good.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use evenkeel_api::host::Availability;
+use evenkeel_api::key::{Key, prefix};
+use evenkeel_api::meta::ObjectRef;
+use evenkeel_api::name::HostName;
+use evenkeel_api::quantity::Span;
+use evenkeel_etcd::EtcdStore;
+use evenkeel_etcd::rights::{Admin, removal};
+use evenkeel_runtime::store::{Store, TxnBuilder};
+
+use super::{availability, host};
+use crate::cluster::book::{Book, is_of_host};
+use crate::cluster::deliver::Place;
+use crate::failure::Failure;
+use crate::output::say;
+
+/// Which host.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  evenkeel host remove h2            its copies move, its controllers stop, its certificate is void
+  evenkeel host remove h2 --dead     it will not come back: nothing is waited for")]
+pub struct Remove {
+    /// Its name
+    host: HostName,
+    /// It is gone and will not come back
+    #[arg(long)]
+    dead: bool,
+    /// How long its copies may take to move
+    #[arg(long, default_value = "10m")]
+    timeout: Span,
+    /// How ssh reaches it as root [default: root@ADDRESS]
+    #[arg(long, value_name = "TARGET")]
+    ssh: Option<String>,
+}
+
+/// For how long the network controllers may take to forget it.
+const FORGOTTEN_WITHIN: Duration = Duration::from_secs(60);
+
+impl Remove {
+    /// Does it.
+    ///
+    /// # Errors
+    /// There is no such host, it carries etcd, its copies fit nowhere else, or it is not reached.
+    pub async fn run(&self) -> Result<(), Failure> {
+        let book = Book::need(&Book::home()?)?;
+        let name = &self.host;
+        if book.facts.members.contains_key(name) {
+            return Err(Failure::new(format!("{name} carries etcd: the cluster is nothing without it")));
+        }
+        let store: Arc<dyn Store> = Arc::new(EtcdStore::new(&book.root()).map_err(Failure::new)?);
+        let hosts = crate::snapshot::hosts(&store).await?;
+        let Some(found) = hosts.accepted.get(name) else {
+            return Err(Failure::new(format!("there is no host {name}: see `evenkeel host list`")));
+        };
+        if self.dead && hosts.alive.contains_key(name) {
+            return Err(Failure::new(format!(
+                "{name} is alive: leave --dead away, and its copies move first"
+            )));
+        }
+        if !self.dead {
+            availability::set(&store, name, Availability::Drain).await?;
+            host::empty(&store, name, self.timeout.0).await?;
+            Place::of(found.spec.address, self.ssh.as_deref()).ask("/usr/local/sbin/evenkeel-host stop")?;
+        }
+        self.forget(&store).await?;
+        let admin = Admin::new(&book.root()).map_err(Failure::new)?;
+        let rights = admin.read().await?;
+        let users: BTreeSet<String> =
+            rights.users.keys().filter(|user| is_of_host(user, name)).cloned().collect();
+        admin.apply(&removal(&rights, &users)).await?;
+        say!("{name} is no host any more, and its certificate is void");
+        Ok(())
+    }
+
+    /// Takes its document out, and waits until nothing is kept for it.
+    async fn forget(&self, store: &Arc<dyn Store>) -> Result<(), Failure> {
+        let object = ObjectRef::Host(self.host.clone());
+        let key = Key::Document(object.clone());
+        let (kv, _) = store.get(&key).await?;
+        if let Some(kv) = kv {
+            let txn = TxnBuilder::new().if_unchanged(&key, kv.mod_revision).delete(&key);
+            if !store.commit(&txn.build()?).await?.succeeded {
+                return Err(Failure::new("its document was changed in this very moment: do it again"));
+            }
+        }
+        let end = tokio::time::Instant::now() + FORGOTTEN_WITHIN;
+        let accepted = Key::Accepted(object);
+        let alive = Key::Alive(self.host.clone());
+        while store.get(&accepted).await?.0.is_some()
+            || store.get(&alive).await?.0.is_some()
+            || !store.list(&prefix::instances_on(&self.host)).await?.kvs.is_empty()
+        {
+            if tokio::time::Instant::now() >= end {
+                return Err(Failure::timed_out(format!(
+                    "{} is still being taken out: do it again",
+                    self.host
+                )));
+            }
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+        Ok(())
+    }
+}
