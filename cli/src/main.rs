@@ -23,8 +23,8 @@ mod words;
 mod worker;
 
 use commands::{
-    apply, brake, controller, delete, describe, etcd, events, get, host, import, init, plan, recover,
-    rollout, schema, status, user, validate,
+    apply, backup, brake, controller, delete, describe, etcd, events, get, host, import, init, plan, recover,
+    restore, rollout, schema, status, user, validate,
 };
 use failure::Failure;
 
@@ -85,6 +85,10 @@ enum Command {
     User(user::User),
     /// The members of the cluster's etcd: list, add, replace
     Etcd(etcd::Etcd),
+    /// All that etcd holds, kept on hosts every hour: now, list
+    Backup(backup::Backup),
+    /// Let an etcd that is lost begin again from a backup
+    Restore(restore::Restore),
     /// The JSON Schema of the documents, for editors
     Schema(schema::Schema),
     /// Check documents without a cluster
@@ -123,6 +127,8 @@ fn run(cli: &Cli) -> Result<(), Failure> {
             Command::Init(command) => return command.run().await,
             Command::User(command) => return command.run().await,
             Command::Etcd(command) => return command.run().await,
+            Command::Backup(command) => return command.run(&cli.settings).await,
+            Command::Restore(command) => return command.run().await,
             Command::Host(host::Host { verb: host::Verb::Add(add) }) => return add.run().await,
             Command::Host(host::Host { verb: host::Verb::Remove(remove) }) => return remove.run().await,
             Command::Host(host::Host { verb: host::Verb::Join { ticket } }) => return host::join(ticket),
@@ -154,6 +160,8 @@ fn run(cli: &Cli) -> Result<(), Failure> {
             Command::Init(_)
             | Command::User(_)
             | Command::Etcd(_)
+            | Command::Backup(_)
+            | Command::Restore(_)
             | Command::Schema(_)
             | Command::Validate(_)
             | Command::Import(_)

@@ -32,13 +32,15 @@ sshd_answers() { # HOST
     enter_net "$1" bash -c 'exec 3<>"/dev/tcp/$1/22" && head -c 4 <&3' - "$(address_of "$1")" | grep -q SSH-
 }
 
-# The image etcd:3.5 in the lab's registry: Debian's program, and the C library it wants.
+# The image etcd:3.5 in the lab's registry: Debian's programs, and the C library they want.
 write_etcd_image() {
     local root program
     root=$(mktemp -d "$CACHE/etcd-image.XXXXXX")
     program=$(PATH="$(suite_path etcd "$ETCD")$PATH" command -v etcd)
     mkdir -p "$root/files/usr/local/bin"
     install -m 755 "$program" "$root/files/usr/local/bin/etcd"
+    # etcdutl, which restores backups, is beside it since 3.5.
+    [ ! -e "${program%/*}/etcdutl" ] || install -m 755 "${program%/*}/etcdutl" "$root/files/usr/local/bin/etcdutl"
     "$LAB_D/registry-image" layer "$root/files" "$root/layer"
     "$LAB_D/registry-image" image "$LAB/registry" etcd 3.5 '{"Env":["PATH=/usr/local/bin:/usr/bin"],"Cmd":["etcd"]}' \
         "$(images_dir)/layers/glibc" "$root/layer" >/dev/null

@@ -218,3 +218,37 @@ async fn a_certificate_that_is_not_known_or_no_more_known_does_nothing() {
     assert!(world.store(user).commit(&halt).await.is_err());
     assert_eq!(admin.read().await.unwrap(), Default::default());
 }
+
+#[tokio::test]
+async fn a_snapshot_is_whole_and_nobodys_but_roots() {
+    let world = World::new().await;
+    let admin = world.admin();
+    let operator = "evenkeel.user.operator";
+    let access = Access::from([(operator.to_owned(), [Role::Operator].into())]);
+    admin.apply(&changes(&admin.read().await.unwrap(), &admin.rights(&access))).await.unwrap();
+    admin.enable().await.unwrap();
+    let value = "x".repeat(200_000);
+    let txn = TxnBuilder::new().put(&"services/shop/web".parse().unwrap(), value.clone()).build().unwrap();
+    world.store(operator).commit(&txn).await.unwrap();
+    let mut file = Vec::new();
+    let bytes = admin
+        .snapshot(|piece| {
+            file.extend_from_slice(piece);
+            Ok(())
+        })
+        .await
+        .unwrap();
+    assert_eq!(bytes, file.len() as u64);
+    assert!(file.windows(value.len()).any(|window| window == value.as_bytes()), "what was put is in it");
+    // etcd puts a checksum behind whole pages.
+    assert_eq!(bytes % 512, 32);
+    let refused = Admin::new(&world.config(&world.clients, operator)).unwrap();
+    assert!(refused.snapshot(|_| Ok(())).await.is_err());
+    let full = admin.snapshot(|_| Err(std::io::Error::other("no room"))).await.unwrap_err();
+    assert!(full.to_string().contains("no room"), "{full}");
+    let members = admin.members().await.unwrap();
+    assert_eq!(
+        members.iter().map(|member| (member.name.as_str(), member.learns)).collect::<Vec<_>>(),
+        [("private", false)]
+    );
+}

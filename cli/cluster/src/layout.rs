@@ -8,6 +8,8 @@ use crate::ticket::{Member, Ticket};
 const ETC: &str = "/etc/evenkeel";
 /// Where etcd finds what is its own; no controller sees it.
 const ETCD_ETC: &str = "/etc/evenkeel-etcd";
+/// Where backups find who they are; no controller sees it.
+const BACKUP_ETC: &str = "/etc/evenkeel-backup";
 const SBIN: &str = "/usr/local/sbin";
 
 /// A file to write as a whole.
@@ -46,6 +48,7 @@ pub fn bundle() -> Vec<File> {
     vec![
         program("evenkeel-host", include_str!("../../../charts/host/evenkeel-host")),
         program("evenkeel-etcd", include_str!("../../../charts/host/evenkeel-etcd")),
+        program("evenkeel-backup", include_str!("../../../charts/host/evenkeel-backup")),
         program("evenkeel-setup", include_str!("../../../charts/host/evenkeel-setup")),
         program("evenkeel-firewall", include_str!("../../../charts/host/evenkeel-firewall")),
         File::public(
@@ -72,6 +75,12 @@ pub fn files(ticket: &Ticket) -> Vec<File> {
     }
     if let Some(member) = &ticket.etcd {
         files.extend(etcd(ticket, member));
+    }
+    if let Some(root) = &ticket.backup {
+        let tls = |name: &str| format!("{BACKUP_ETC}/tls/{name}");
+        files.push(File::public(tls("ca.crt"), &ticket.authority));
+        files.push(File::public(tls("client.crt"), &root.cert));
+        files.push(File::secret(tls("client.key"), &root.key));
     }
     files
 }
@@ -147,6 +156,7 @@ mod tests {
             cluster: "h1=https://10.0.0.11:2380".to_owned(),
             token: "t".to_owned(),
             joins: false,
+            restore: None,
             server: pair("server"),
             peer: pair("peer"),
             authority: "peers".to_owned(),
@@ -160,6 +170,7 @@ mod tests {
             lead: true,
             authority: "clients".to_owned(),
             identities: identities.iter().map(|name| ((*name).to_owned(), pair(name))).collect(),
+            backup: etcd.then(|| pair("root")),
             etcd: etcd.then_some(member),
         }
     }
@@ -173,11 +184,13 @@ mod tests {
         let files = by_path(&ticket(&["all"], true));
         for (path, file) in &files {
             assert_eq!(file.mode, if path.ends_with(".key") { 0o600 } else { 0o644 }, "{path}");
-            assert_eq!(path.starts_with("/etc/evenkeel/"), !path.contains("etcd"), "{path}");
+            let inside = path.starts_with("/etc/evenkeel/");
+            assert_eq!(inside, !path.contains("etcd") && !path.contains("backup"), "{path}");
         }
         assert_eq!(files["/etc/evenkeel/tls/all/client.key"].text, "key of all");
         assert_eq!(files["/etc/evenkeel-etcd/tls/ca.crt"].text, "clients");
         assert_eq!(files["/etc/evenkeel-etcd/tls/peer-ca.crt"].text, "peers");
+        assert_eq!(files["/etc/evenkeel-backup/tls/client.key"].text, "key of root");
     }
 
     #[test]

@@ -36,6 +36,8 @@ pub struct Ticket {
     pub identities: BTreeMap<String, Pair>,
     /// The member of etcd that it carries.
     pub etcd: Option<Member>,
+    /// Who it is when it makes backups of etcd: root, as nobody else may see all.
+    pub backup: Option<Pair>,
 }
 
 /// A member of etcd.
@@ -50,6 +52,8 @@ pub struct Member {
     pub token: String,
     /// It joins others that run already.
     pub joins: bool,
+    /// It begins with what stands in that file, a backup.
+    pub restore: Option<String>,
     /// For its clients.
     pub server: Pair,
     /// For the other members.

@@ -35,6 +35,9 @@ pub struct Facts {
     pub separate: bool,
     /// The hosts that carry etcd, with their addresses.
     pub members: BTreeMap<HostName, Ipv4Addr>,
+    /// The hosts that keep backups of it.
+    #[serde(default)]
+    pub backups: BTreeMap<HostName, Ipv4Addr>,
 }
 
 /// See the module.
@@ -187,6 +190,14 @@ impl Book {
         }
     }
 
+    /// Whether a host shall keep backups from now on: all that carry etcd do, and one more while that is one alone.
+    pub fn backs_up(&mut self, host: &HostName, address: Ipv4Addr) -> bool {
+        if self.leads(host) || self.facts.backups.len() < 2 {
+            self.facts.backups.insert(host.clone(), address);
+        }
+        self.facts.backups.contains_key(host)
+    }
+
     /// Leaders run where etcd does: they go with their quorum.
     fn leads(&self, host: &HostName) -> bool {
         self.facts.members.contains_key(host)
@@ -206,6 +217,7 @@ impl Book {
             })
             .collect::<Result<_, Failure>>()?;
         let etcd = self.leads(host).then(|| self.member(address, joins)).transpose()?;
+        let backup = self.facts.backups.contains_key(host).then(|| self.client(ROOT)).transpose()?;
         Ok(Ticket {
             host: host.clone(),
             address,
@@ -216,6 +228,7 @@ impl Book {
             authority: self.authority().to_owned(),
             identities,
             etcd,
+            backup,
         })
     }
 
@@ -232,6 +245,7 @@ impl Book {
             cluster: cluster.collect::<Vec<_>>().join(","),
             token: format!("evenkeel-{}", self.facts.uid),
             joins,
+            restore: None,
             server: self.clients.issue(&subject(Use::Server), now).map_err(Failure::chain)?,
             peer: self.peers.issue(&subject(Use::Peer), now).map_err(Failure::chain)?,
             authority: self.peers.pair.cert.clone(),
@@ -288,6 +302,7 @@ mod tests {
             image: "r/evenkeel:1".to_owned(),
             etcd_image: "r/etcd:3".to_owned(),
             separate,
+            backups: BTreeMap::new(),
             members: [
                 ("h1".parse().unwrap(), [10, 0, 0, 11].into()),
                 ("h2".parse().unwrap(), [10, 0, 0, 12].into()),
@@ -338,7 +353,20 @@ mod tests {
         assert_eq!(member.cluster, "h1=https://10.0.0.11:2380,h2=https://10.0.0.12:2380");
         assert!(ticket.lead && member.joins && member.authority != ticket.authority);
         let ticket = book.ticket(&host("h3"), [10, 0, 0, 13].into(), false).unwrap();
-        assert!(ticket.etcd.is_none() && !ticket.lead && !ticket.is_separate());
+        assert!(ticket.etcd.is_none() && !ticket.lead && !ticket.is_separate() && ticket.backup.is_none());
+    }
+
+    #[test]
+    fn two_hosts_at_least_keep_backups_and_all_that_carry_etcd() {
+        let home = tempfile::tempdir().unwrap();
+        let mut facts = facts(false);
+        facts.members.remove(&host("h2"));
+        let mut book = Book::create(home.path(), facts).unwrap();
+        let keeps = [1, 2, 3].map(|n| book.backs_up(&host(&format!("h{n}")), [10, 0, 0, 10 + n].into()));
+        assert_eq!(keeps, [true, true, false]);
+        assert!(book.ticket(&host("h2"), [10, 0, 0, 12].into(), false).unwrap().backup.is_some());
+        book.facts.members.insert(host("h3"), [10, 0, 0, 13].into());
+        assert!(book.backs_up(&host("h3"), [10, 0, 0, 13].into()));
     }
 
     #[test]

@@ -76,8 +76,14 @@ pub fn prepare(ticket: &Ticket) -> Result<(), Failure> {
     fs::create_dir_all("/var/lib/evenkeel")?;
     install_self()?;
     run("evenkeel-setup", &[])?;
-    if ticket.etcd.is_some() {
+    if let Some(member) = &ticket.etcd {
+        if let Some(file) = &member.restore {
+            run("evenkeel-etcd", &["restore", file])?;
+        }
         run("evenkeel-etcd", &["start"])?;
+    }
+    if ticket.backup.is_some() {
+        run("evenkeel-backup", &["start"])?;
     }
     Ok(())
 }

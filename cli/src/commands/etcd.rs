@@ -43,6 +43,10 @@ enum Verb {
 /// How long a new member may take to have all there is.
 const LEARNS_WITHIN: Duration = Duration::from_secs(120);
 
+/// Ends a host's member, and keeps its data out of the way.
+pub const SET_ASIDE: &str = "/usr/local/sbin/evenkeel-etcd stop && if [ -e /var/lib/evenkeel-etcd ]; then \
+                             mv /var/lib/evenkeel-etcd /var/lib/evenkeel-etcd.before-$(date +%s); fi";
+
 struct Work {
     book: Book,
     admin: Admin,
@@ -69,7 +73,7 @@ impl Etcd {
             }
         }
         // Everyone learns of it.
-        work.tell().await?;
+        tell(&work.book, &work.store).await?;
         person::settings(&home, &work.book)?;
         say!("etcd has {} members: {}", work.book.facts.members.len(), work.names());
         Ok(())
@@ -117,6 +121,7 @@ impl Work {
             self.admin.add_learner(&peer_url(address)).await?;
         }
         self.book.facts.members.insert(host.clone(), address);
+        self.book.backs_up(host, address);
         self.book.save()?;
         rights::ensure(&self.admin, &self.book.access(host)).await?;
         say!("{host}: a member that learns");
@@ -160,24 +165,24 @@ impl Work {
             say!("{host}: its member is out");
         }
         // What it may still have is of no use: it must begin as one that has nothing.
-        Place::of(address, None).ask(
-            "/usr/local/sbin/evenkeel-etcd stop && if [ -e /var/lib/evenkeel-etcd ]; then \
-             mv /var/lib/evenkeel-etcd /var/lib/evenkeel-etcd.before-$(date +%s); fi",
-        )?;
+        Place::of(address, None).ask(SET_ASIDE)?;
         Ok(())
     }
+}
 
-    /// Tells all hosts where etcd is now; those that cannot be reached keep what they know.
-    async fn tell(&self) -> Result<(), Failure> {
-        for (host, accepted) in crate::snapshot::hosts(&self.store).await?.accepted {
-            let address = accepted.spec.address;
-            let ticket = self.book.ticket(&host, address, true)?;
-            if let Err(failure) = Place::of(address, None).deliver(&ticket) {
-                say!(
-                    "{host} does not know of it yet: {failure}\n  later: evenkeel host add {address} --name {host}"
-                );
-            }
+/// Tells all hosts where etcd is now; those that cannot be reached keep what they know.
+///
+/// # Errors
+/// etcd does not answer.
+pub async fn tell(book: &Book, store: &Arc<dyn Store>) -> Result<(), Failure> {
+    for (host, accepted) in crate::snapshot::hosts(store).await?.accepted {
+        let address = accepted.spec.address;
+        let ticket = book.ticket(&host, address, true)?;
+        if let Err(failure) = Place::of(address, None).deliver(&ticket) {
+            say!(
+                "{host} does not know of it yet: {failure}\n  later: evenkeel host add {address} --name {host}"
+            );
         }
-        Ok(())
     }
+    Ok(())
 }

@@ -199,11 +199,13 @@ impl Add {
     /// # Errors
     /// This is not where the cluster was made, the machine is not reached, or a step fails.
     pub async fn run(&self) -> Result<(), Failure> {
-        let book = Book::need(&Book::home()?)?;
+        let mut book = Book::need(&Book::home()?)?;
         let place = Place::of(self.address, self.ssh.as_deref());
         let name = self.probe(&place)?;
         let store = admit(&book, &name, self.address, &self.labels).await?;
         say!("{name} at {}: program, files, engine", self.address);
+        book.backs_up(&name, self.address);
+        book.save()?;
         let joins = book.facts.members.contains_key(&name);
         place.deliver(&book.ticket(&name, self.address, joins)?)?;
         joined(&store, &name).await?;

@@ -63,8 +63,10 @@ impl Init {
         let name = self.name.clone().map_or_else(machine::name, Ok)?;
         let address = self.address.map_or_else(machine::address, Ok)?;
         let home = Book::home()?;
-        let book = self.book(&home, &name, address)?;
+        let mut book = self.book(&home, &name, address)?;
         say!("{name} at {address}: files, engine, etcd");
+        book.backs_up(&name, address);
+        book.save()?;
         machine::prepare(&book.ticket(&name, address, false)?)?;
         let admin = Admin::new(&book.root()).map_err(Failure::new)?;
         answers(&admin).await?;
@@ -108,6 +110,7 @@ impl Init {
                 etcd_image: self.etcd_image.clone(),
                 separate: self.separate,
                 members: BTreeMap::from([(name.clone(), address)]),
+                backups: BTreeMap::new(),
             },
         )
     }
@@ -119,7 +122,11 @@ fn access(book: &Book, name: &HostName) -> Access {
     access
 }
 
-async fn answers(admin: &Admin) -> Result<(), Failure> {
+/// Waits until etcd answers.
+///
+/// # Errors
+/// It does not in time.
+pub async fn answers(admin: &Admin) -> Result<(), Failure> {
     let end = tokio::time::Instant::now() + READY_WITHIN;
     loop {
         match admin.read().await {

@@ -49,7 +49,7 @@ impl Remove {
     /// # Errors
     /// There is no such host, it carries etcd, its copies fit nowhere else, or it is not reached.
     pub async fn run(&self) -> Result<(), Failure> {
-        let book = Book::need(&Book::home()?)?;
+        let mut book = Book::need(&Book::home()?)?;
         let name = &self.host;
         if book.facts.members.contains_key(name) {
             return Err(Failure::new(format!("{name} carries etcd: the cluster is nothing without it")));
@@ -67,7 +67,8 @@ impl Remove {
         if !self.dead {
             availability::set(&store, name, Availability::Drain).await?;
             host::empty(&store, name, self.timeout.0).await?;
-            Place::of(found.spec.address, self.ssh.as_deref()).ask("/usr/local/sbin/evenkeel-host stop")?;
+            Place::of(found.spec.address, self.ssh.as_deref())
+                .ask("/usr/local/sbin/evenkeel-host stop && /usr/local/sbin/evenkeel-backup stop")?;
         }
         self.forget(&store).await?;
         let admin = Admin::new(&book.root()).map_err(Failure::new)?;
@@ -75,6 +76,12 @@ impl Remove {
         let users: BTreeSet<String> =
             rights.users.keys().filter(|user| is_of_host(user, name)).cloned().collect();
         admin.apply(&removal(&rights, &users)).await?;
+        if book.facts.backups.remove(name).is_some() {
+            book.save()?;
+            say!(
+                "{name} made backups of etcd: `evenkeel host add` of any other host, again, makes that one do it"
+            );
+        }
         say!("{name} is no host any more, and its certificate is void");
         Ok(())
     }

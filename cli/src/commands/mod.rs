@@ -2,6 +2,7 @@
 
 pub mod apply;
 pub mod availability;
+pub mod backup;
 pub mod brake;
 pub mod controller;
 pub mod delete;
@@ -17,6 +18,7 @@ pub mod leave;
 pub mod pins;
 pub mod plan;
 pub mod recover;
+pub mod restore;
 pub mod rollout;
 pub mod schema;
 pub mod status;

@@ -9,6 +9,7 @@ mod members;
 pub mod membership;
 pub mod memory;
 pub mod rights;
+pub mod snapshot;
 mod store;
 mod watching;
 

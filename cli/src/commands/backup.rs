@@ -1,0 +1,157 @@
+//! `evenkeel backup`: all that etcd holds, kept on hosts every hour.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use evenkeel_api::quantity::Span;
+use evenkeel_api::record::Timestamp;
+use evenkeel_cluster::backups;
+use evenkeel_etcd::EtcdConfig;
+use evenkeel_etcd::rights::Admin;
+
+use crate::cluster::book::Book;
+use crate::cluster::deliver::Place;
+use crate::cluster::now;
+use crate::config::Settings;
+use crate::failure::Failure;
+use crate::output::{age, say, table};
+
+/// Where hosts keep them.
+const FOLDER: &str = "/var/lib/evenkeel-backup";
+
+/// What about backups.
+#[derive(Debug, Args)]
+pub struct Backup {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Make one now, into a folder of this machine
+    Now {
+        /// Which
+        #[arg(long, value_name = "DIR", default_value = FOLDER)]
+        to: PathBuf,
+    },
+    /// All there are, on all hosts that make them
+    List,
+    /// Make them for ever: what each host's backup container does
+    #[command(hide = true)]
+    Run(Run),
+}
+
+#[derive(Debug, Args)]
+struct Run {
+    #[arg(long, value_name = "DIR", default_value = FOLDER)]
+    to: PathBuf,
+    /// How often
+    #[arg(long, default_value = "1h")]
+    every: Span,
+    /// How many are kept at least
+    #[arg(long, default_value_t = 48)]
+    keep: usize,
+    /// Of how many days one is kept
+    #[arg(long, default_value_t = 14)]
+    days: usize,
+}
+
+/// After one that failed.
+const AGAIN: Duration = Duration::from_secs(60);
+
+impl Backup {
+    /// Does it.
+    ///
+    /// # Errors
+    /// etcd gives no snapshot, or it cannot be kept.
+    pub async fn run(&self, settings: &Settings) -> Result<(), Failure> {
+        match &self.verb {
+            Verb::Now { to } => {
+                let book = Book::need(&Book::home()?)?;
+                let (path, bytes) = make(&book.root(), to).await?;
+                say!("{}: {bytes} bytes", path.display());
+                Ok(())
+            }
+            Verb::List => list(&Book::need(&Book::home()?)?),
+            Verb::Run(run) => run.run(&crate::etcd_of(settings)?).await,
+        }
+    }
+}
+
+impl Run {
+    async fn run(&self, etcd: &EtcdConfig) -> Result<(), Failure> {
+        loop {
+            let pause = match make(etcd, &self.to).await {
+                Ok((path, bytes)) => {
+                    say!("{}: {bytes} bytes", path.display());
+                    self.tidy()?;
+                    self.every.0
+                }
+                Err(failure) => {
+                    say!("no backup: {failure}");
+                    AGAIN.min(self.every.0)
+                }
+            };
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    fn tidy(&self) -> Result<(), Failure> {
+        let names = names(&self.to)?;
+        for gone in backups::surplus(names.iter().map(String::as_str), self.keep, self.days) {
+            fs::remove_file(self.to.join(gone))?;
+        }
+        Ok(())
+    }
+}
+
+fn names(folder: &Path) -> Result<Vec<String>, Failure> {
+    let entries = fs::read_dir(folder)?.filter_map(Result::ok);
+    Ok(entries.filter_map(|entry| entry.file_name().into_string().ok()).collect())
+}
+
+/// Makes one, as a whole or not at all: where it is, and how large.
+async fn make(etcd: &EtcdConfig, folder: &Path) -> Result<(PathBuf, u64), Failure> {
+    let told = |path: &Path, error: std::io::Error| Failure::new(format!("{}: {error}", path.display()));
+    fs::create_dir_all(folder).map_err(|error| told(folder, error))?;
+    let path = folder.join(backups::name(now()));
+    let new = path.with_extension("new");
+    let options = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new);
+    let mut file = options.map_err(|error| told(&new, error))?;
+    let admin = Admin::new(etcd).map_err(Failure::new)?;
+    let made = admin.snapshot(|piece| file.write_all(piece)).await;
+    match made {
+        Ok(bytes) => {
+            file.sync_all().and_then(|()| fs::rename(&new, &path)).map_err(|error| told(&path, error))?;
+            Ok((path, bytes))
+        }
+        Err(error) => {
+            let _gone = fs::remove_file(&new);
+            Err(Failure::new(format!("etcd's snapshot: {error}")))
+        }
+    }
+}
+
+fn list(book: &Book) -> Result<(), Failure> {
+    let mut rows = Vec::new();
+    for (host, address) in &book.facts.backups {
+        let command = format!("cd {FOLDER} 2>/dev/null && stat -c '%n %s' etcd-*.db 2>/dev/null || true");
+        let said = Place::of(*address, None).ask(&command)?;
+        for (name, bytes) in said.lines().filter_map(|line| line.split_once(' ')) {
+            let Some(made) = backups::time(name) else { continue };
+            let since = |time: Duration| Timestamp(i64::try_from(time.as_millis()).unwrap_or_default());
+            rows.push(vec![
+                host.to_string(),
+                format!("{FOLDER}/{name}"),
+                age(since(made), since(now())),
+                bytes.to_owned(),
+            ]);
+        }
+    }
+    table(&["HOST", "FILE", "AGE", "BYTES"], rows, "no backups");
+    Ok(())
+}
