@@ -99,19 +99,27 @@ struct Machine {
 /// The most that is read of one file: what a device or a pipe would give has no end.
 const LONGEST: u64 = 16 * 1024 * 1024;
 
+/// All of it, or nothing: half a file would mean something else.
+fn whole(reader: impl Read) -> Result<String, NoFile> {
+    let mut text = String::new();
+    let read = reader.take(LONGEST + 1).read_to_string(&mut text);
+    let read = read.map_err(|error| NoFile::Unreadable(error.to_string()))?;
+    if read as u64 > LONGEST {
+        return Err(NoFile::Unreadable(format!("it has more than {} MiB", LONGEST >> 20)));
+    }
+    Ok(text)
+}
+
 impl World for Machine {
     fn read(&self, path: &Path) -> Result<String, NoFile> {
         let why = |error: std::io::Error| match error.kind() {
             ErrorKind::NotFound => NoFile::Missing,
             _ => NoFile::Unreadable(error.to_string()),
         };
-        let mut text = String::new();
         if path.as_os_str() == "-" {
-            std::io::stdin().take(LONGEST).read_to_string(&mut text).map_err(why)?;
-        } else {
-            std::fs::File::open(path).map_err(why)?.take(LONGEST).read_to_string(&mut text).map_err(why)?;
+            return whole(std::io::stdin());
         }
-        Ok(text)
+        whole(std::fs::File::open(path).map_err(why)?)
     }
 
     fn variable(&self, name: &str) -> Option<String> {
@@ -120,5 +128,21 @@ impl World for Machine {
 
     fn directory(&self) -> PathBuf {
         self.directory.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_as_a_whole_or_not_at_all() {
+        let file = |bytes: u64| std::io::repeat(b'x').take(bytes);
+        assert_eq!(whole(file(LONGEST)).unwrap().len() as u64, LONGEST);
+        for endless in [file(LONGEST + 1), file(u64::MAX)] {
+            let Err(NoFile::Unreadable(why)) = whole(endless) else { panic!("it was cut") };
+            assert!(why.contains("16 MiB"), "{why}");
+        }
+        assert!(matches!(whole(&[0xff][..]), Err(NoFile::Unreadable(_))));
     }
 }
