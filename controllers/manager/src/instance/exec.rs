@@ -41,7 +41,7 @@ enum Answer {
 /// Commands at a time, of all checks: each is three calls of the engine.
 const AT_ONCE: usize = 16;
 /// The longest question, in bytes.
-const LONGEST: u64 = 64 * 1024;
+const LONGEST: u64 = 1 << 16;
 
 pub(super) fn listen(path: &Path) -> std::io::Result<UnixListener> {
     // The state's lock is held: a socket that is there is an earlier life's.
