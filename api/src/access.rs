@@ -33,6 +33,8 @@ pub enum Role {
     Team(Namespace),
     /// Writes all documents, and says what only a person may say.
     Operator,
+    /// All, as etcd has it: whoever may take a snapshot of it. No role of ours, and not one to be taken away.
+    Root,
 }
 
 impl fmt::Display for Role {
@@ -43,6 +45,7 @@ impl fmt::Display for Role {
             Self::Viewer => f.write_str("evenkeel.viewer"),
             Self::Team(namespace) => write!(f, "evenkeel.team.{namespace}"),
             Self::Operator => f.write_str("evenkeel.operator"),
+            Self::Root => f.write_str("root"),
         }
     }
 }
@@ -76,6 +79,7 @@ impl Role {
                 // `recover` gives the store back what was lost.
                 grants.write([Key::Cluster.to_string(), Key::Halt.to_string()]);
             }
+            Self::Root => grants.write([String::new()]),
         }
         grants.0.into_iter().map(|(prefix, write)| Grant { prefix, write }).collect()
     }

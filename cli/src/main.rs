@@ -16,6 +16,7 @@ mod documents;
 mod failure;
 mod output;
 mod parent;
+mod polling;
 mod snapshot;
 mod steps;
 mod wait;
@@ -122,6 +123,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         _ => {}
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let now = SystemClock.now();
     runtime.block_on(async {
         match &cli.command {
             Command::Init(command) => return command.run().await,
@@ -129,19 +131,13 @@ fn run(cli: &Cli) -> Result<(), Failure> {
             Command::Etcd(command) => return command.run().await,
             Command::Backup(command) => return command.run(&cli.settings).await,
             Command::Restore(command) => return command.run().await,
-            Command::Host(host::Host { verb: host::Verb::Add(add) }) => return add.run().await,
-            Command::Host(host::Host { verb: host::Verb::Remove(remove) }) => return remove.run().await,
-            Command::Host(host::Host { verb: host::Verb::Join { ticket } }) => return host::join(ticket),
-            Command::Host(host::Host { verb: host::Verb::Ticket { name, address } }) => {
-                return host::ticket(name, *address).await;
-            }
+            Command::Host(command) => return command.run(&cli.settings, now).await,
             _ => {}
         }
-        let store: Arc<dyn Store> = Arc::new(match &cli.command {
-            Command::Recover(_) => connect_as_root(&cli.settings)?,
-            _ => connect(&cli.settings)?,
-        });
-        let now = SystemClock.now();
+        let store: Arc<dyn Store> = match &cli.command {
+            Command::Recover(_) => Arc::new(connect_as_root(&cli.settings)?),
+            _ => store(&cli.settings)?,
+        };
         match &cli.command {
             Command::Apply(command) => command.run(&store, format).await,
             Command::Plan(command) => command.run(&store, format).await,
@@ -156,12 +152,12 @@ fn run(cli: &Cli) -> Result<(), Failure> {
             Command::Unpin(command) => command.unpin(&store).await,
             Command::Brake(command) => command.run(&store, format).await,
             Command::Recover(command) => command.run(&store, format, now).await,
-            Command::Host(command) => command.run(&store, format, now).await,
             Command::Init(_)
             | Command::User(_)
             | Command::Etcd(_)
             | Command::Backup(_)
             | Command::Restore(_)
+            | Command::Host(_)
             | Command::Schema(_)
             | Command::Validate(_)
             | Command::Import(_)
@@ -170,7 +166,12 @@ fn run(cli: &Cli) -> Result<(), Failure> {
     })
 }
 
-/// A client of the store that the settings name.
+/// The store that the settings name.
+fn store(settings: &config::Settings) -> Result<Arc<dyn Store>, Failure> {
+    Ok(Arc::new(connect(settings)?))
+}
+
+/// A client of it.
 fn connect(settings: &config::Settings) -> Result<EtcdStore, Failure> {
     EtcdStore::new(&etcd_of(settings)?).map_err(Failure::new)
 }

@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use evenkeel_api::access::Role;
@@ -181,13 +181,17 @@ impl Book {
                 Some(Role::Lead(controller)).filter(|_| leads && Controller::LEADING.contains(&controller));
             lead.into_iter().chain([Role::Host(host.clone(), controller)]).collect::<BTreeSet<_>>()
         };
-        if self.facts.separate {
+        let mut access: Access = if self.facts.separate {
             let user = |controller| (user(host, Some(controller)), role(controller));
             Controller::ALL.into_iter().map(user).collect()
         } else {
             let roles = Role::of_host(host, leads).into_iter().collect();
             [(user(host, None), roles)].into()
+        };
+        if self.facts.backups.contains_key(host) {
+            access.insert(backup_user(host), [Role::Root].into());
         }
+        access
     }
 
     /// Whether a host shall keep backups from now on: all that carry etcd do, and one more while that is one alone.
@@ -217,7 +221,8 @@ impl Book {
             })
             .collect::<Result<_, Failure>>()?;
         let etcd = self.leads(host).then(|| self.member(address, joins)).transpose()?;
-        let backup = self.facts.backups.contains_key(host).then(|| self.client(ROOT)).transpose()?;
+        let backs_up = self.facts.backups.contains_key(host);
+        let backup = backs_up.then(|| self.client(&backup_user(host))).transpose()?;
         Ok(Ticket {
             host: host.clone(),
             address,
@@ -261,9 +266,16 @@ fn user(host: &HostName, controller: Option<Controller>) -> String {
     }
 }
 
-/// Whether a user at etcd is a host, or one of its controllers.
+/// Who makes backups of etcd on a host: with all rights, but gone with it.
+fn backup_user(host: &HostName) -> String {
+    format!("{}.backup", user(host, None))
+}
+
+/// Whether a user at etcd is a host, one of its controllers, or makes its backups.
 pub fn is_of_host(of: &str, host: &HostName) -> bool {
-    of == user(host, None) || Controller::ALL.into_iter().any(|controller| of == user(host, Some(controller)))
+    of == user(host, None)
+        || of == backup_user(host)
+        || Controller::ALL.into_iter().any(|controller| of == user(host, Some(controller)))
 }
 
 /// Writes a file as a whole or not at all, in a folder that nobody else looks into.
@@ -271,18 +283,11 @@ pub fn is_of_host(of: &str, host: &HostName) -> bool {
 /// # Errors
 /// It cannot be written.
 pub fn write(path: &Path, mode: u32, text: &str) -> Result<(), Failure> {
-    let done = || -> std::io::Result<()> {
-        if let Some(folder) = path.parent() {
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        }
-        let new = path.with_extension("new");
-        let mut file =
-            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&new)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&new, path)
-    };
-    done().map_err(|error| told(path, error))
+    if let Some(folder) = path.parent() {
+        let private = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+        private.map_err(|error| told(folder, error))?;
+    }
+    super::replace(path, mode, text)
 }
 
 fn told(path: &Path, error: impl std::fmt::Display) -> Failure {
@@ -365,6 +370,14 @@ mod tests {
         let keeps = [1, 2, 3].map(|n| book.backs_up(&host(&format!("h{n}")), [10, 0, 0, 10 + n].into()));
         assert_eq!(keeps, [true, true, false]);
         assert!(book.ticket(&host("h2"), [10, 0, 0, 12].into(), false).unwrap().backup.is_some());
+        // Each as a user of its own, who goes with the host.
+        let root = |name: &str| {
+            let access = book.access(&host(name)).into_iter();
+            let root = access.filter(|(_, roles)| *roles == BTreeSet::from([Role::Root]));
+            root.map(|(user, _)| (is_of_host(&user, &host(name)), user)).collect::<Vec<_>>()
+        };
+        assert_eq!(root("h2"), [(true, "evenkeel.host.h2.backup".to_owned())]);
+        assert_eq!(root("h3"), []);
         book.facts.members.insert(host("h3"), [10, 0, 0, 13].into());
         assert!(book.backs_up(&host("h3"), [10, 0, 0, 13].into()));
     }

@@ -1,9 +1,8 @@
 //! The machine that becomes a host: what it is called, where it is, and what is put on it.
 
 use std::fs;
-use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -125,19 +124,12 @@ fn install_self() -> Result<(), Failure> {
 
 fn write(file: &File) -> Result<(), Failure> {
     let path = Path::new(&file.path);
-    let done = || -> std::io::Result<()> {
-        if fs::read_to_string(path).is_ok_and(|text| text == file.text) {
-            return fs::set_permissions(path, fs::Permissions::from_mode(file.mode));
-        }
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder)?;
-        }
-        let new = path.with_extension("new");
-        let mut out =
-            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(file.mode).open(&new)?;
-        out.write_all(file.text.as_bytes())?;
-        out.sync_all()?;
-        fs::rename(&new, path)
-    };
-    done().map_err(|error| Failure::new(format!("{}: {error}", file.path)))
+    let told = |error| Failure::new(format!("{}: {error}", file.path));
+    if fs::read_to_string(path).is_ok_and(|text| text == file.text) {
+        return fs::set_permissions(path, fs::Permissions::from_mode(file.mode)).map_err(told);
+    }
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(told)?;
+    }
+    super::replace(path, file.mode, &file.text)
 }

@@ -16,6 +16,7 @@ use crate::cluster::deliver::Place;
 use crate::cluster::{person, rights};
 use crate::failure::Failure;
 use crate::output::{say, table};
+use crate::polling::{Step, poll};
 
 /// What about etcd.
 #[derive(Debug, Args)]
@@ -64,16 +65,17 @@ impl Etcd {
         let admin = Admin::new(&book.root()).map_err(Failure::new)?;
         let store: Arc<dyn Store> = Arc::new(EtcdStore::new(&book.root()).map_err(Failure::new)?);
         let mut work = Work { book, admin, store };
-        match &self.verb {
+        let host = match &self.verb {
             Verb::List => return work.list().await,
-            Verb::Add { host } => work.add(host).await?,
+            Verb::Add { host } => host,
             Verb::Replace { host } => {
                 work.take_out(host).await?;
-                work.add(host).await?;
+                host
             }
-        }
-        // Everyone learns of it.
-        tell(&work.book, &work.store).await?;
+        };
+        work.add(host).await?;
+        // Everyone else learns of it.
+        tell(&work.book, &work.store, host).await?;
         person::settings(&home, &work.book)?;
         say!("etcd has {} members: {}", work.book.facts.members.len(), work.names());
         Ok(())
@@ -131,25 +133,26 @@ impl Work {
 
     /// Lets it vote, once it has all there is.
     async fn promote(&self, host: &HostName, address: Ipv4Addr) -> Result<(), Failure> {
-        let end = tokio::time::Instant::now() + LEARNS_WITHIN;
-        loop {
+        poll(LEARNS_WITHIN, async || {
             let Some(member) = self.member_at(address).await? else {
                 return Err(Failure::new(format!("somebody took the member of {host} out meanwhile")));
             };
+            let told = |error: StoreError| {
+                Failure::new(format!(
+                    "the member of {host} does not vote yet: {error}\n  what it says itself, there: \
+                     docker logs evenkeel-etcd; then do it again"
+                ))
+            };
             match self.admin.promote(member.id).await {
-                Ok(()) => return Ok(()),
+                Ok(()) => Ok(Step::Done(())),
                 // Not in step yet, or nobody leads in this very moment.
-                Err(StoreError::Refused(_) | StoreError::Unknown(_)) if tokio::time::Instant::now() < end => {
+                Err(error @ (StoreError::Refused(_) | StoreError::Unknown(_))) => {
+                    Ok(Step::NotYet(told(error)))
                 }
-                Err(error) => {
-                    return Err(Failure::new(format!(
-                        "the member of {host} does not vote yet: {error}\n  what it says itself, there: \
-                         docker logs evenkeel-etcd; then do it again"
-                    )));
-                }
+                Err(error) => Err(told(error)),
             }
-            tokio::time::sleep(Duration::from_millis(500)).await;
-        }
+        })
+        .await
     }
 
     async fn take_out(&mut self, host: &HostName) -> Result<(), Failure> {
@@ -170,12 +173,13 @@ impl Work {
     }
 }
 
-/// Tells all hosts where etcd is now; those that cannot be reached keep what they know.
+/// Tells all hosts but the one that knows where etcd is now; those that cannot be reached keep what they knew.
 ///
 /// # Errors
 /// etcd does not answer.
-pub async fn tell(book: &Book, store: &Arc<dyn Store>) -> Result<(), Failure> {
-    for (host, accepted) in crate::snapshot::hosts(store).await?.accepted {
+pub async fn tell(book: &Book, store: &Arc<dyn Store>, knows: &HostName) -> Result<(), Failure> {
+    let hosts = crate::snapshot::hosts(store).await?.accepted;
+    for (host, accepted) in hosts.into_iter().filter(|(host, _)| host != knows) {
         let address = accepted.spec.address;
         let ticket = book.ticket(&host, address, true)?;
         if let Err(failure) = Place::of(address, None).deliver(&ticket) {

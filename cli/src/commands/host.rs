@@ -23,18 +23,20 @@ use super::{availability, brake, describe, get, leave};
 use crate::cluster::book::Book;
 use crate::cluster::deliver::Place;
 use crate::cluster::{machine, rights};
+use crate::config::Settings;
 use crate::failure::Failure;
-use crate::output::{Format, say};
+use crate::output::say;
+use crate::polling::{Step, poll};
 
 /// What about hosts.
 #[derive(Debug, Args)]
 pub struct Host {
     #[command(subcommand)]
-    pub verb: Verb,
+    verb: Verb,
 }
 
 #[derive(Debug, Subcommand)]
-pub enum Verb {
+enum Verb {
     /// All hosts
     List,
     /// One host, and what it runs
@@ -110,22 +112,26 @@ fn label(text: &str) -> Result<(String, String), String> {
 }
 
 impl Host {
-    /// Does what needs the store that the settings name.
+    /// Does it.
     ///
     /// # Errors
-    /// There is no such host, it is alive, or the store does not answer.
-    pub async fn run(&self, store: &Arc<dyn Store>, format: Format, now: Timestamp) -> Result<(), Failure> {
+    /// There is no such host, it is alive, a machine is not reached, or the store does not answer.
+    pub async fn run(&self, settings: &Settings, now: Timestamp) -> Result<(), Failure> {
+        let (store, format) = (|| crate::store(settings), settings.output);
         match &self.verb {
-            Verb::List => get::Get::all_of("host").run(store, format).await,
-            Verb::Describe { host } => describe::Describe::host(host).run(store, format, now).await,
-            Verb::ConfirmDead { host } => brake::confirm(store, host).await,
-            Verb::Drain { host, wait, timeout } => drain(store, host, wait.then_some(timeout.0)).await,
+            Verb::List => get::Get::all_of("host").run(&store()?, format).await,
+            Verb::Describe { host } => describe::Describe::host(host).run(&store()?, format, now).await,
+            Verb::ConfirmDead { host } => brake::confirm(&store()?, host).await,
+            Verb::Drain { host, wait, timeout } => drain(&store()?, host, wait.then_some(timeout.0)).await,
             Verb::Undrain { host } => {
-                let changed = availability::set(store, host, Availability::Active).await?;
+                let changed = availability::set(&store()?, host, Availability::Active).await?;
                 say!("host {host} takes copies{}", if changed { "" } else { ", as before" });
                 Ok(())
             }
-            Verb::Add(_) | Verb::Remove(_) | Verb::Join { .. } | Verb::Ticket { .. } => Ok(()),
+            Verb::Add(add) => add.run().await,
+            Verb::Remove(remove) => remove.run().await,
+            Verb::Join { ticket } => join(ticket),
+            Verb::Ticket { name, address } => ticket(name, *address).await,
         }
     }
 }
@@ -148,26 +154,19 @@ async fn drain(store: &Arc<dyn Store>, host: &HostName, within: Option<Duration>
 /// # Errors
 /// Some still are when the time is over, or the store does not answer.
 pub async fn empty(store: &Arc<dyn Store>, host: &HostName, within: Duration) -> Result<(), Failure> {
-    let end = tokio::time::Instant::now() + within;
-    loop {
+    poll(within, async || {
         let left = store.list(&prefix::instances_on(host)).await?.kvs.len();
-        if left == 0 {
-            return Ok(());
-        }
-        if tokio::time::Instant::now() >= end {
-            return Err(Failure::timed_out(format!(
+        Ok(Step::once(left == 0, || {
+            Failure::timed_out(format!(
                 "{left} copies are on {host} still: see `evenkeel host describe {host}` and `evenkeel status`"
-            )));
-        }
-        tokio::time::sleep(Duration::from_millis(500)).await;
-    }
+            ))
+        }))
+    })
+    .await
 }
 
 /// Makes this machine the host that the ticket names.
-///
-/// # Errors
-/// It is no ticket, this is not root's, or a step fails.
-pub fn join(ticket: &str) -> Result<(), Failure> {
+fn join(ticket: &str) -> Result<(), Failure> {
     let mut word = ticket.to_owned();
     if ticket == "-" {
         word.clear();
@@ -183,13 +182,10 @@ pub fn join(ticket: &str) -> Result<(), Failure> {
 }
 
 /// Prints a ticket, once etcd knows the host.
-///
-/// # Errors
-/// This is not where the cluster was made, or etcd does not answer.
-pub async fn ticket(name: &HostName, address: Ipv4Addr) -> Result<(), Failure> {
-    let book = Book::need(&Book::home()?)?;
-    admit(&book, name, address, &[]).await?;
-    say!("{}", book.ticket(name, address, false)?.encode());
+async fn ticket(name: &HostName, address: Ipv4Addr) -> Result<(), Failure> {
+    let mut book = Book::need(&Book::home()?)?;
+    let (_, ticket) = admit(&mut book, name, address, &[]).await?;
+    say!("{}", ticket.encode());
     Ok(())
 }
 
@@ -202,12 +198,9 @@ impl Add {
         let mut book = Book::need(&Book::home()?)?;
         let place = Place::of(self.address, self.ssh.as_deref());
         let name = self.probe(&place)?;
-        let store = admit(&book, &name, self.address, &self.labels).await?;
+        let (store, ticket) = admit(&mut book, &name, self.address, &self.labels).await?;
         say!("{name} at {}: program, files, engine", self.address);
-        book.backs_up(&name, self.address);
-        book.save()?;
-        let joins = book.facts.members.contains_key(&name);
-        place.deliver(&book.ticket(&name, self.address, joins)?)?;
+        place.deliver(&ticket)?;
         joined(&store, &name).await?;
         say!("{name} is a host");
         Ok(())
@@ -240,18 +233,21 @@ impl Add {
     }
 }
 
-/// Lets a host be: its document, and its rights at etcd. The store, as root.
+/// Lets a host be: its document, and its rights at etcd. The store, as root, and what the host is given.
 async fn admit(
-    book: &Book,
+    book: &mut Book,
     name: &HostName,
     address: Ipv4Addr,
     labels: &[(String, String)],
-) -> Result<Arc<dyn Store>, Failure> {
+) -> Result<(Arc<dyn Store>, Ticket), Failure> {
     let store: Arc<dyn Store> = Arc::new(EtcdStore::new(&book.root()).map_err(Failure::new)?);
     enter(&store, name, address, labels).await?;
+    book.backs_up(name, address);
+    book.save()?;
     let admin = Admin::new(&book.root()).map_err(Failure::new)?;
     rights::ensure(&admin, &book.access(name)).await?;
-    Ok(store)
+    // A member of etcd, if it carries one, was there before.
+    Ok((store, book.ticket(name, address, true)?))
 }
 
 /// Makes the host's document, unless there is one.
@@ -290,18 +286,14 @@ const JOINS_WITHIN: Duration = Duration::from_secs(90);
 /// # Errors
 /// It does not come in time, or the store does not answer.
 pub async fn joined(store: &Arc<dyn Store>, name: &HostName) -> Result<(), Failure> {
-    let end = tokio::time::Instant::now() + JOINS_WITHIN;
-    loop {
+    poll(JOINS_WITHIN, async || {
         let (alive, _) = store.get(&Key::Alive(name.clone())).await?;
         let (facts, _) = store.get(&Key::Facts(name.clone())).await?;
-        if alive.is_some() && facts.is_some() {
-            return Ok(());
-        }
-        if tokio::time::Instant::now() >= end {
-            return Err(Failure::timed_out(format!(
+        Ok(Step::once(alive.is_some() && facts.is_some(), || {
+            Failure::timed_out(format!(
                 "host {name} has said nothing yet: on it, see `evenkeel-host status` and `docker logs evenkeel`"
-            )));
-        }
-        tokio::time::sleep(Duration::from_millis(300)).await;
-    }
+            ))
+        }))
+    })
+    .await
 }

@@ -21,6 +21,7 @@ use crate::cluster::book::{Book, Facts, PERSON};
 use crate::cluster::{machine, person, rights};
 use crate::failure::Failure;
 use crate::output::say;
+use crate::polling::{Step, poll};
 
 /// What people may say of the new cluster.
 #[derive(Debug, Args)]
@@ -73,8 +74,8 @@ impl Init {
         let store: Arc<dyn Store> = Arc::new(EtcdStore::new(&book.root()).map_err(Failure::new)?);
         found(&store, &book).await?;
         host::enter(&store, &name, address, &[]).await?;
-        rights::ensure(&admin, &access(&book, &name)).await?;
         admin.enable().await.map_err(rights::refused)?;
+        rights::ensure(&admin, &access(&book, &name)).await?;
         say!("etcd answers to certificates alone, each with its own rights");
         machine::start()?;
         host::joined(&store, &name).await?;
@@ -127,18 +128,15 @@ fn access(book: &Book, name: &HostName) -> Access {
 /// # Errors
 /// It does not in time.
 pub async fn answers(admin: &Admin) -> Result<(), Failure> {
-    let end = tokio::time::Instant::now() + READY_WITHIN;
-    loop {
-        match admin.read().await {
-            Ok(_) => return Ok(()),
-            Err(error) if tokio::time::Instant::now() >= end => {
-                return Err(Failure::new(format!(
-                    "etcd does not answer: {error}\n  what it says itself: docker logs evenkeel-etcd"
-                )));
-            }
-            Err(_) => tokio::time::sleep(Duration::from_millis(300)).await,
-        }
-    }
+    poll(READY_WITHIN, async || {
+        Ok(match admin.read().await {
+            Ok(_) => Step::Done(()),
+            Err(error) => Step::NotYet(Failure::new(format!(
+                "etcd does not answer: {error}\n  what it says itself: docker logs evenkeel-etcd"
+            ))),
+        })
+    })
+    .await
 }
 
 /// Says which cluster this etcd is, unless it is one already.

@@ -19,12 +19,13 @@ use crate::cluster::book::{Book, is_of_host};
 use crate::cluster::deliver::Place;
 use crate::failure::Failure;
 use crate::output::say;
+use crate::polling::{Step, poll};
 
 /// Which host.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  evenkeel host remove h2            its copies move, its controllers stop, its certificate is void
+  evenkeel host remove h2            its copies move, its controllers stop, its certificates are void
   evenkeel host remove h2 --dead     it will not come back: nothing is waited for")]
 pub struct Remove {
     /// Its name
@@ -40,6 +41,9 @@ pub struct Remove {
     ssh: Option<String>,
 }
 
+/// Ends what is ours on a machine, and takes away who it was. Volumes stay, and the engine.
+const LEAVES: &str = "/usr/local/sbin/evenkeel-host stop && /usr/local/sbin/evenkeel-backup stop && \
+                      rm -rf /etc/evenkeel/tls /etc/evenkeel-backup";
 /// For how long the network controllers may take to forget it.
 const FORGOTTEN_WITHIN: Duration = Duration::from_secs(60);
 
@@ -67,8 +71,7 @@ impl Remove {
         if !self.dead {
             availability::set(&store, name, Availability::Drain).await?;
             host::empty(&store, name, self.timeout.0).await?;
-            Place::of(found.spec.address, self.ssh.as_deref())
-                .ask("/usr/local/sbin/evenkeel-host stop && /usr/local/sbin/evenkeel-backup stop")?;
+            Place::of(found.spec.address, self.ssh.as_deref()).ask(LEAVES)?;
         }
         self.forget(&store).await?;
         let admin = Admin::new(&book.root()).map_err(Failure::new)?;
@@ -82,7 +85,7 @@ impl Remove {
                 "{name} made backups of etcd: `evenkeel host add` of any other host, again, makes that one do it"
             );
         }
-        say!("{name} is no host any more, and its certificate is void");
+        say!("{name} is no host any more, and its certificates are void");
         Ok(())
     }
 
@@ -97,21 +100,15 @@ impl Remove {
                 return Err(Failure::new("its document was changed in this very moment: do it again"));
             }
         }
-        let end = tokio::time::Instant::now() + FORGOTTEN_WITHIN;
         let accepted = Key::Accepted(object);
         let alive = Key::Alive(self.host.clone());
-        while store.get(&accepted).await?.0.is_some()
-            || store.get(&alive).await?.0.is_some()
-            || !store.list(&prefix::instances_on(&self.host)).await?.kvs.is_empty()
-        {
-            if tokio::time::Instant::now() >= end {
-                return Err(Failure::timed_out(format!(
-                    "{} is still being taken out: do it again",
-                    self.host
-                )));
-            }
-            tokio::time::sleep(Duration::from_millis(300)).await;
-        }
-        Ok(())
+        poll(FORGOTTEN_WITHIN, async || {
+            let gone = store.get(&accepted).await?.0.is_none()
+                && store.get(&alive).await?.0.is_none()
+                && store.list(&prefix::instances_on(&self.host)).await?.kvs.is_empty();
+            let late = || Failure::timed_out(format!("{} is still being taken out: do it again", self.host));
+            Ok(Step::once(gone, late))
+        })
+        .await
     }
 }

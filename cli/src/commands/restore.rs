@@ -35,6 +35,9 @@ pub struct Restore {
     /// Also if etcd answers: what happened in it since the backup is lost
     #[arg(long)]
     yes: bool,
+    /// A host with a member that cannot be reached and will not be switched on again as it is; may be given again
+    #[arg(long = "lost", value_name = "HOST")]
+    lost: Vec<HostName>,
 }
 
 /// An etcd that is lost need not be waited for longer.
@@ -62,13 +65,7 @@ impl Restore {
         let place = Place::of(address, None);
         place
             .ask(&format!("test -r {0} || {{ echo {0} cannot be read >&2; false; }}", quoted(&self.file)))?;
-        for (member, address) in book.facts.members.clone() {
-            if member != self.host
-                && let Err(failure) = Place::of(address, None).ask(etcd::SET_ASIDE)
-            {
-                say!("{member} is not reached, so its member is taken for lost: {failure}");
-            }
-        }
+        self.set_aside(&book)?;
         book.facts.members = [(self.host.clone(), address)].into();
         book.save()?;
         let mut ticket = book.ticket(&self.host, address, false)?;
@@ -80,7 +77,7 @@ impl Restore {
         init::answers(&admin).await?;
         crate::cluster::rights::ensure(&admin, &book.access(&self.host)).await?;
         let store: Arc<dyn Store> = Arc::new(EtcdStore::new(&book.root()).map_err(Failure::new)?);
-        etcd::tell(&book, &store).await?;
+        etcd::tell(&book, &store, &self.host).await?;
         person::settings(&home, &book)?;
         say!("\netcd runs on {} as it was in the backup. Next:\n", self.host);
         say!(
@@ -92,7 +89,56 @@ impl Restore {
     }
 }
 
+impl Restore {
+    /// Ends the members of before. Those out of reach must not be able to decide among themselves, once they are
+    /// back, as an etcd of their own.
+    fn set_aside(&self, book: &Book) -> Result<(), Failure> {
+        let mut unreached = Vec::new();
+        for (member, address) in book.facts.members.iter().filter(|(member, _)| **member != self.host) {
+            if let Err(failure) = Place::of(*address, None).ask(etcd::SET_ASIDE) {
+                say!("{member} is not reached: {failure}");
+                unreached.push(member);
+            }
+        }
+        let back: Vec<_> = unreached.into_iter().filter(|member| !self.lost.contains(member)).collect();
+        if !could_decide(back.len(), book.facts.members.len()) {
+            return Ok(());
+        }
+        let names = back.iter().map(ToString::to_string).collect::<Vec<_>>();
+        Err(Failure::new(format!(
+            "if {} come back as they were, they are an etcd of their own, with what was true before: end their members \
+             there (`evenkeel-etcd stop`), or see that they stay off and say so: {}",
+            names.join(" and "),
+            names.iter().map(|name| format!("--lost {name}")).collect::<Vec<_>>().join(" ")
+        )))
+    }
+}
+
+/// Whether some of all members are enough to decide.
+fn could_decide(some: usize, all: usize) -> bool {
+    some * 2 > all
+}
+
 /// As one word of a shell.
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_out_of_reach_matter_if_they_are_the_most() {
+        for (some, all, expected) in
+            [(0, 1, false), (1, 3, false), (2, 3, true), (1, 2, false), (2, 5, false), (3, 5, true)]
+        {
+            assert_eq!(could_decide(some, all), expected, "{some} of {all}");
+        }
+    }
+
+    #[test]
+    fn a_files_name_is_one_word_whatever_is_in_it() {
+        assert_eq!(quoted("/a b/it's"), r"'/a b/it'\''s'");
+    }
 }

@@ -3,6 +3,9 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use evenkeel_api::key::prefix::covers;
+use evenkeel_runtime::store::{StoreError, Txn};
+
 use super::MemoryStore;
 use super::db::Db;
 
@@ -26,6 +29,7 @@ pub(super) struct Faults {
     fail_next: u32,
     unknown_next: VecDeque<UnknownOutcome>,
     delay: Duration,
+    forbidden: Option<String>,
 }
 
 impl Faults {
@@ -42,6 +46,15 @@ impl Faults {
 
     pub fn cut_off(&self) -> bool {
         self.cut_off
+    }
+
+    /// Whether access control refuses a transaction.
+    pub fn on_write(&self, txn: &Txn) -> Result<(), StoreError> {
+        let forbidden = |key: &str| self.forbidden.as_ref().is_some_and(|prefix| covers(prefix, key));
+        if txn.written().iter().any(|key| forbidden(key)) {
+            return Err(StoreError::Refused("etcdserver: permission denied".to_owned()));
+        }
+        Ok(())
     }
 
     /// A stalled store's streams stay open and say nothing.
@@ -66,6 +79,11 @@ impl MemoryStore {
     /// The answer of the next commit is lost; called again, that of the one after it.
     pub fn lose_next_answer(&self, outcome: UnknownOutcome) {
         self.client.faults().unknown_next.push_back(outcome);
+    }
+
+    /// Access control lets it write nothing that `prefix` covers.
+    pub fn forbid(&self, prefix: &str) {
+        self.client.faults().forbidden = Some(prefix.to_owned());
     }
 
     /// Every call takes that long; from 2 s on, none is answered and watches fall silent.

@@ -239,6 +239,7 @@ impl Store for MemoryStore {
     }
 
     async fn commit(&self, txn: &Txn) -> Result<Committed, StoreError> {
+        self.client.faults().on_write(txn)?;
         let unknown = self.client.faults().on_commit();
         if unknown == Some(UnknownOutcome::NotDone) {
             return Err(StoreError::Unknown("the answer was lost".to_owned()));

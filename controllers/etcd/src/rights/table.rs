@@ -83,7 +83,8 @@ pub(super) fn is_ours(name: &str) -> bool {
 
 /// The roles that `access` needs, and its users.
 pub(super) fn rights(access: &Access, ours: &Prefix) -> Rights {
-    let roles: BTreeSet<&Role> = access.values().flatten().collect();
+    // What root may do is etcd's to say.
+    let roles: BTreeSet<&Role> = access.values().flatten().filter(|role| **role != Role::Root).collect();
     let permissions = |role: &Role| role.grants().iter().map(|grant| Permission::new(grant, ours)).collect();
     Rights {
         roles: roles.into_iter().map(|role| (role.to_string(), permissions(role))).collect(),
@@ -127,8 +128,11 @@ pub fn removal(stored: &Rights, users: &BTreeSet<String>) -> Vec<Change> {
     let gone = stored.users.iter().filter(|(user, _)| users.contains(*user));
     let left: BTreeSet<&String> =
         stored.users.iter().filter(|(user, _)| !users.contains(*user)).flat_map(|(_, roles)| roles).collect();
-    let roles: BTreeSet<&String> =
-        gone.clone().flat_map(|(_, roles)| roles).filter(|role| !left.contains(role)).collect();
+    let roles: BTreeSet<&String> = gone
+        .clone()
+        .flat_map(|(_, roles)| roles)
+        .filter(|role| is_ours(role) && !left.contains(role))
+        .collect();
     let users = gone.map(|(user, _)| Change::RemoveUser(user.clone()));
     users.chain(roles.into_iter().map(|role| Change::RemoveRole(role.clone()))).collect()
 }
@@ -224,9 +228,14 @@ mod tests {
     #[test]
     fn whoever_goes_takes_along_what_nobody_else_has() {
         let stored = rights(
-            &access(&[("evenkeel.ann", &[team("shop"), team("pay")]), ("evenkeel.joe", &[team("shop")])]),
+            &access(&[
+                ("evenkeel.ann", &[team("shop"), team("pay"), Role::Root]),
+                ("evenkeel.joe", &[team("shop")]),
+            ]),
             &ours(),
         );
+        // etcd's own role is neither made nor unmade.
+        assert_eq!(stored.roles.len(), 2);
         let gone = BTreeSet::from(["evenkeel.ann".to_owned(), "evenkeel.nobody".to_owned()]);
         assert_eq!(
             removal(&stored, &gone),

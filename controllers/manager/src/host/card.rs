@@ -15,7 +15,7 @@ use evenkeel_plan::watchdog::runs;
 use evenkeel_runtime::backoff::Backoff;
 use evenkeel_runtime::disk::{Siblings, peek};
 use evenkeel_runtime::mirror::Mirror;
-use evenkeel_runtime::store::TxnBuilder;
+use evenkeel_runtime::store::{StoreError, TxnBuilder};
 use evenkeel_runtime::writer::{Outcome, WriteError, Writer};
 
 use super::machine::MachineError;
@@ -98,9 +98,27 @@ impl Card {
         let facts = observed.as_ref().ok();
         let actions = plan(&stored, self.memory.get().joined.as_ref(), facts);
         for action in actions {
-            self.execute(action).await?;
+            let makes = action == Action::Document;
+            match self.execute(action).await {
+                // Where people make hosts, etcd lets nobody else do it.
+                Err(PassError::Write(WriteError::Store(StoreError::Refused(why)))) if makes => {
+                    let host = &self.deps.host;
+                    self.refuse(format!(
+                        "it has no document, and may make none ({why}): `evenkeel host add` of {host} does"
+                    ));
+                }
+                done => done?,
+            }
         }
         observed.map(drop)
+    }
+
+    /// Says why it does not join: once.
+    fn refuse(&mut self, why: String) {
+        if self.refused != why {
+            tracing::error!("this host does not join: {why}");
+            self.refused = why;
+        }
     }
 
     /// What stands in the store.
@@ -132,10 +150,7 @@ impl Card {
         let host = self.deps.host.clone();
         let txn = match action {
             Action::Refuse { why } => {
-                if self.refused != why {
-                    tracing::error!("this host does not join: {why}");
-                    self.refused = why;
-                }
+                self.refuse(why);
                 return Ok(());
             }
             Action::Remember(joined) => {

@@ -244,6 +244,21 @@ async fn a_host_does_not_join_another_clusters_store_and_stays_alive_there() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_host_that_only_people_may_make_tells_of_itself_until_they_do() {
+    let world = World::new();
+    let mut deps = world.deps(world.dir.path(), "boot-1", 7);
+    let store = world.store.client(9);
+    store.forbid("hosts/");
+    deps.store = Arc::new(store);
+    let host = tokio::spawn(run(deps));
+    sleep(Duration::from_secs(20)).await;
+    assert_eq!(world.text("hosts/h1").await, None);
+    assert!(world.alive().await.is_some());
+    assert_eq!(world.facts().await.addresses.len(), 1);
+    host.abort();
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_engine_that_hangs_costs_no_lease_and_changes_are_told_when_it_answers() {
     let world = World::new();
     let host = world.start();
