@@ -24,6 +24,10 @@ pub use workload::{
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Timestamp(pub i64);
 
+/// The newest feature level that this version understands. What a record may hold that the version before cannot read has a level
+/// of its own: nobody writes it before the cluster is at that level, and `upgrade` raises it once every host is.
+pub const LEVEL: u32 = 1;
+
 /// `cluster`: who this cluster is. Create-only; epoch and level move by operator command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cluster {

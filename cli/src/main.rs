@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use evenkeel_api::record::LEVEL;
 use evenkeel_etcd::{EtcdConfig, EtcdStore, EtcdTls};
 use evenkeel_runtime::env::{SystemClock, WallClock};
 use evenkeel_runtime::store::Store;
@@ -25,19 +26,23 @@ mod worker;
 
 use commands::{
     apply, backup, brake, controller, delete, describe, etcd, events, get, host, import, init, plan, recover,
-    restore, rollout, schema, status, user, validate,
+    restore, rollout, schema, status, upgrade, user, validate,
 };
 use failure::Failure;
 
 /// Keeps plain Docker hosts on an even keel: services, networks, health checks and names, from documents.
 #[derive(Debug, Parser)]
-#[command(name = "evenkeel", version, max_term_width = 110, after_help = EXAMPLES)]
+#[command(name = "evenkeel", version = VERSION.as_str(), max_term_width = 110, after_help = EXAMPLES)]
 struct Cli {
     #[command(flatten)]
     settings: config::Settings,
     #[command(subcommand)]
     command: Command,
 }
+
+/// With the newest feature level that it understands: `upgrade` reads it.
+static VERSION: std::sync::LazyLock<String> =
+    std::sync::LazyLock::new(|| format!("{} (level {LEVEL})", env!("CARGO_PKG_VERSION")));
 
 const EXAMPLES: &str = "\
 Examples:
@@ -84,6 +89,8 @@ enum Command {
     Host(host::Host),
     /// People, and what they may do: list, add, remove
     User(user::User),
+    /// Another version of the controllers, host by host, without touching a container
+    Upgrade(upgrade::Upgrade),
     /// The members of the cluster's etcd: list, add, replace
     Etcd(etcd::Etcd),
     /// All that etcd holds, kept on hosts every hour: now, list
@@ -129,6 +136,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
             Command::Init(command) => return command.run().await,
             Command::User(command) => return command.run().await,
             Command::Etcd(command) => return command.run().await,
+            Command::Upgrade(command) => return command.run(&cli.settings).await,
             Command::Backup(command) => return command.run(&cli.settings).await,
             Command::Restore(command) => return command.run().await,
             Command::Host(command) => return command.run(&cli.settings, now).await,
@@ -155,6 +163,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
             Command::Init(_)
             | Command::User(_)
             | Command::Etcd(_)
+            | Command::Upgrade(_)
             | Command::Backup(_)
             | Command::Restore(_)
             | Command::Host(_)

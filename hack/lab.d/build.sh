@@ -25,9 +25,8 @@ build_binary() {
 
 # The image evenkeel:dev in a lab's registry: the layer under the binary comes
 # from the cache, so a changed binary costs one compression.
-write_controller_image() {
-    local bin digest layer root
-    bin=$(binary)
+write_controller_image() { # [BINARY [TAG]]
+    local bin=${1:-$(binary)} digest layer root
     digest=$(sha256sum "$bin" | cut -c 1-16)
     layer=$CACHE/binary/$digest
     if [ ! -e "$layer/layer.json" ]; then
@@ -40,9 +39,14 @@ write_controller_image() {
         mv -T "$root/layer" "$layer" 2>/dev/null || true
         rm -rf "$root"
     fi
-    "$LAB_D/registry-image" image "$LAB/registry" evenkeel dev \
+    "$LAB_D/registry-image" image "$LAB/registry" evenkeel "${2:-dev}" \
         '{"Env":["PATH=/usr/local/bin:/usr/sbin:/usr/bin"],"Entrypoint":["evenkeel"]}' \
         "$(images_dir)/layers/controller" "$layer" >/dev/null
+}
+
+verb_image() { # [BINARY [TAG]]
+    [ -x "${1:-$(binary)}" ] || die "image [BINARY [TAG]]: '${1:-$(binary)}' is no program"
+    write_controller_image "$@"
 }
 
 verb_build() {

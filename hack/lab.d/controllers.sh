@@ -81,6 +81,7 @@ run_keel() {
     [ -x "$(binary)" ] || die "there is no binary yet: hack/lab build"
     endpoints=$(etcd_endpoints)
     EVENKEEL_ENDPOINTS=$endpoints EVENKEEL_PREFIX=/evenkeel/v1 \
+        EVENKEEL_SSH=$LAB_D/ssh EVENKEEL_SSH_LAB=$NAME \
         exec nsenter --net="/run/netns/$(ns infra)" -- "$(binary)" "$@"
 }
 

@@ -22,6 +22,7 @@ mod restarts;
 mod rolling;
 mod rollouts;
 mod traffic;
+mod upgrade;
 mod volumes;
 
 /// The built load generator.

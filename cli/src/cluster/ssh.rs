@@ -1,7 +1,7 @@
-//! Another machine, over the ssh that people have set up already.
+//! Another machine, over the ssh that people have set up already; `EVENKEEL_SSH` names another program that takes its arguments.
 
 use std::fs::File;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 
 use crate::failure::Failure;
 
@@ -24,7 +24,7 @@ impl Remote {
     pub fn ask(&self, command: &str) -> Result<String, Failure> {
         let output = self.ssh(command).stdin(Stdio::null()).output().map_err(|error| self.no_ssh(&error))?;
         if !output.status.success() {
-            return Err(self.failed(command, String::from_utf8_lossy(&output.stderr).trim()));
+            return Err(self.failed(command, output.status, String::from_utf8_lossy(&output.stderr).trim()));
         }
         Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }
@@ -35,7 +35,7 @@ impl Remote {
     /// It is not reached, or the command fails.
     pub fn tell(&self, command: &str, input: impl Into<Stdio>) -> Result<(), Failure> {
         let status = self.ssh(command).stdin(input).status().map_err(|error| self.no_ssh(&error))?;
-        if status.success() { Ok(()) } else { Err(self.failed(command, "what it says stands above")) }
+        if status.success() { Ok(()) } else { Err(self.failed(command, status, "what it says stands above")) }
     }
 
     /// Puts this very program there.
@@ -49,7 +49,7 @@ impl Remote {
     }
 
     fn ssh(&self, command: &str) -> Command {
-        let mut ssh = Command::new("ssh");
+        let mut ssh = Command::new(std::env::var_os("EVENKEEL_SSH").unwrap_or_else(|| "ssh".into()));
         // Nobody may be there to answer questions; a machine that was never seen is taken at its word, once.
         ssh.args([
             "-o",
@@ -67,11 +67,15 @@ impl Remote {
         Failure::new(format!("ssh cannot be run: {error}; on Debian: apt-get install openssh-client"))
     }
 
-    fn failed(&self, command: &str, why: &str) -> Failure {
+    fn failed(&self, command: &str, status: ExitStatus, why: &str) -> Failure {
         let target = &self.target;
+        // So ssh says that it failed itself, and not what was to be done there.
+        if status.code() == Some(255) {
+            return Failure::new(format!(
+                "{target} is not reached: {why}\n  does `ssh {target} id` answer without a question, as root?"
+            ));
+        }
         let command: String = command.chars().take(60).collect();
-        Failure::new(format!(
-            "`ssh {target}` could not do «{command}»: {why}\n  does `ssh {target} id` answer without a question, as root?"
-        ))
+        Failure::new(format!("{target} could not do «{command}»: {why}"))
     }
 }

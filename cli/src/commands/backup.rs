@@ -84,6 +84,10 @@ impl Backup {
 
 impl Run {
     async fn run(&self, etcd: &EtcdConfig) -> Result<(), Failure> {
+        // A restart is no reason for one more.
+        let newest = names(&self.to).unwrap_or_default().iter().filter_map(|name| backups::time(name)).max();
+        let age = newest.map_or(self.every.0, |made| now().saturating_sub(made));
+        tokio::time::sleep(self.every.0.saturating_sub(age)).await;
         loop {
             let pause = match make(etcd, &self.to).await {
                 Ok((path, bytes)) => {

@@ -23,5 +23,6 @@ pub mod rollout;
 pub mod schema;
 pub mod status;
 pub mod trouble;
+pub mod upgrade;
 pub mod user;
 pub mod validate;

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::{etcd, init};
 use crate::cluster::book::Book;
-use crate::cluster::deliver::Place;
+use crate::cluster::deliver::{Place, quoted};
 use crate::cluster::person;
 use crate::failure::Failure;
 use crate::output::say;
@@ -119,11 +119,6 @@ fn could_decide(some: usize, all: usize) -> bool {
     some * 2 > all
 }
 
-/// As one word of a shell.
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', r"'\''"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,10 +130,5 @@ mod tests {
         {
             assert_eq!(could_decide(some, all), expected, "{some} of {all}");
         }
-    }
-
-    #[test]
-    fn a_files_name_is_one_word_whatever_is_in_it() {
-        assert_eq!(quoted("/a b/it's"), r"'/a b/it'\''s'");
     }
 }

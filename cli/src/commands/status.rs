@@ -15,6 +15,15 @@ use crate::failure::Failure;
 use crate::output::{Format, age, say, structured, table};
 use crate::{snapshot, words};
 
+/// What is wrong, and how everything is.
+#[derive(Debug)]
+pub struct Look {
+    /// What is wrong and why, newest first.
+    pub trouble: Vec<Trouble>,
+    hosts: Vec<HostRow>,
+    objects: Objects,
+}
+
 #[derive(Debug, Serialize)]
 struct Report {
     trouble: Vec<Trouble>,
@@ -22,11 +31,11 @@ struct Report {
     objects: BTreeMap<String, Status>,
 }
 
-/// Prints it.
+/// Looks at everything once.
 ///
 /// # Errors
 /// The store does not answer.
-pub async fn run(store: &Arc<dyn Store>, format: Format, now: Timestamp) -> Result<(), Failure> {
+pub async fn look(store: &Arc<dyn Store>) -> Result<Look, Failure> {
     let hosts = snapshot::hosts(store).await?;
     let copies = snapshot::copies(store, None).await?;
     // Documents before statuses: what is written in between is then looked at already, not missing.
@@ -39,12 +48,20 @@ pub async fn run(store: &Arc<dyn Store>, format: Format, now: Timestamp) -> Resu
         objects.extend(snapshot::statuses(store, kind).await?);
     }
     let trouble = trouble::all(store, &hosts, &documents, &objects).await?;
-    let rows = hosts::rows(&hosts, &copies);
+    Ok(Look { trouble, hosts: hosts::rows(&hosts, &copies), objects })
+}
+
+/// Prints it.
+///
+/// # Errors
+/// The store does not answer.
+pub async fn run(store: &Arc<dyn Store>, format: Format, now: Timestamp) -> Result<(), Failure> {
+    let Look { trouble, hosts, objects } = look(store).await?;
     if format != Format::Table {
         let objects = objects.into_iter().map(|(object, status)| (object.to_string(), status)).collect();
-        return structured(format, &Report { trouble, hosts: rows, objects });
+        return structured(format, &Report { trouble, hosts, objects });
     }
-    print(&trouble, &rows, &objects, now);
+    print(&trouble, &hosts, &objects, now);
     Ok(())
 }
 

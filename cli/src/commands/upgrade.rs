@@ -1,0 +1,317 @@
+//! `evenkeel upgrade`: another version of the controllers, host by host; it stops at the first one that is sick.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use evenkeel_api::key::{Controller, Key};
+use evenkeel_api::name::HostName;
+use evenkeel_api::quantity::Span;
+use evenkeel_api::record::{Cluster, LEVEL, Leader};
+use evenkeel_etcd::EtcdStore;
+use evenkeel_etcd::rights::Admin;
+use evenkeel_runtime::store::{Store, TxnBuilder};
+use tokio::time::{Instant, sleep};
+
+use super::{init, status};
+use crate::cluster::book::Book;
+use crate::cluster::deliver::{Place, quoted};
+use crate::config::Settings;
+use crate::failure::Failure;
+use crate::output::say;
+use crate::polling::{Step, poll};
+use crate::snapshot;
+
+/// To what.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  evenkeel upgrade --image registry.lan:5000/evenkeel:2
+  evenkeel upgrade --image registry.lan:5000/evenkeel:1       back again: the same
+  evenkeel upgrade --etcd-image registry.lan:5000/etcd:3.5.31
+  evenkeel upgrade                                            the same names, pulled again
+
+No container of yours is touched: controllers are exchanged on one host after the other, those that lead last. Where one is sick
+afterwards, it stops; done again, it goes on. With --image it is for whoever made the cluster by `evenkeel init`, and also puts this
+very program onto the hosts and gives them new certificates. Hosts that you have set up yourself say in their
+/etc/evenkeel/host.env which image they run: change it there, and leave --image away.")]
+pub struct Upgrade {
+    /// The controllers' image, where every host can pull it
+    #[arg(long, value_name = "IMAGE")]
+    image: Option<String>,
+    /// The image with etcd; its members are exchanged one after the other, too. etcd cannot go back to an older minor version
+    #[arg(long, value_name = "IMAGE")]
+    etcd_image: Option<String>,
+    /// A host to leave as it is, as one that is switched off; may be given again
+    #[arg(long = "skip", value_name = "HOST")]
+    skip: Vec<HostName>,
+    /// How long each host is watched before the next one: longer than its lease, which the controllers of before renewed
+    #[arg(long, default_value = "15s")]
+    watch: Span,
+}
+
+/// How long the controllers of a host may take until all is as it was.
+const WELL_WITHIN: Duration = Duration::from_secs(90);
+/// The host's settings, as its scripts find them.
+const SETTINGS: &str = "for f in cluster.env host.env; do [ ! -r /etc/evenkeel/$f ] || . /etc/evenkeel/$f; done; \
+                        docker=${EVENKEEL_DOCKER_CLI:-docker}";
+/// What the host's containers of controllers are.
+const RUNS: &str = "PATH=$PATH:/usr/local/sbin evenkeel-host status";
+
+/// A program's version, and the newest feature level that it understands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Version {
+    name: String,
+    level: u32,
+}
+
+/// What is done where.
+struct Work<'a> {
+    command: &'a Upgrade,
+    book: Option<Book>,
+    store: Arc<dyn Store>,
+    /// What was wrong before.
+    known: BTreeSet<String>,
+}
+
+impl Upgrade {
+    /// Does it.
+    ///
+    /// # Errors
+    /// A host is away, or is sick after its own; the rest is left as it was.
+    pub async fn run(&self, settings: &Settings) -> Result<(), Failure> {
+        let mut book = Book::open(&Book::home()?)?;
+        if let Some(book) = &mut book {
+            let facts = &mut book.facts;
+            for (wanted, known) in
+                [(&self.image, &mut facts.image), (&self.etcd_image, &mut facts.etcd_image)]
+            {
+                known.clone_from(wanted.as_ref().unwrap_or(&known.clone()));
+            }
+        } else if self.image.is_some() || self.etcd_image.is_some() {
+            return Err(Failure::new(
+                "this is not where `evenkeel init` made the cluster, so hosts cannot be told of another image from here: \
+                 set EVENKEEL_IMAGE in /etc/evenkeel/host.env of each, then do `evenkeel upgrade` without --image",
+            ));
+        }
+        let store: Arc<dyn Store> = match &book {
+            Some(book) => Arc::new(EtcdStore::new(&book.root()).map_err(Failure::new)?),
+            None => crate::store(settings)?,
+        };
+        let known = troubles(&store).await?;
+        let work = Work { command: self, book, store, known };
+        let level = work.all().await?;
+        if let Some(book) = &work.book {
+            book.save()?;
+        }
+        raise(&work.store, level).await
+    }
+}
+
+impl Work<'_> {
+    /// Does all hosts: the level that all of them understand.
+    async fn all(&self) -> Result<u32, Failure> {
+        let cluster = snapshot::get::<Cluster>(&self.store, &Key::Cluster).await?.map(|found| found.value);
+        if self.store.get(&Key::Halt).await?.0.is_some() {
+            return Err(Failure::new("etcd is not believed at the moment: see `evenkeel recover` first"));
+        }
+        let hosts = snapshot::hosts(&self.store).await?;
+        let skip = &self.command.skip;
+        let away =
+            hosts.accepted.keys().find(|host| !hosts.alive.contains_key(*host) && !skip.contains(host));
+        if let Some(host) = away {
+            return Err(Failure::new(format!(
+                "host {host} is not alive: bring it back first, or leave it out by --skip {host}"
+            )));
+        }
+        let addresses: BTreeMap<HostName, Ipv4Addr> =
+            hosts.accepted.into_iter().map(|(host, accepted)| (host, accepted.spec.address)).collect();
+        let mut level = LEVEL;
+        for host in order(addresses.keys().filter(|host| !skip.contains(host)), &self.leaders().await?) {
+            let place = Place::of(addresses[host], None);
+            let version = self.fetch(host, &place)?;
+            if let Some(cluster) = cluster.as_ref().filter(|cluster| cluster.level > version.level) {
+                return Err(Failure::new(format!(
+                    "the cluster uses what came with level {}, and evenkeel {} knows up to {}: it cannot go back that far",
+                    cluster.level, version.name, version.level
+                )));
+            }
+            level = level.min(version.level);
+            self.exchange(host, addresses[host], &place).await.map_err(|failure| stopped(host, failure))?;
+            self.well(host, &place, &version).await.map_err(|failure| stopped(host, failure))?;
+            say!("{host}: evenkeel {}", version.name);
+        }
+        // Who was left out may know less.
+        Ok(if skip.is_empty() { level } else { 0 })
+    }
+
+    /// Brings the image there, and asks it what it is.
+    fn fetch(&self, host: &HostName, place: &Place) -> Result<Version, Failure> {
+        let image =
+            self.book.as_ref().map_or("\"$EVENKEEL_IMAGE\"".to_owned(), |book| quoted(&book.facts.image));
+        let said = place.ask(&format!(
+            "{SETTINGS}; $docker pull -q {image} >/dev/null && $docker run --rm --network none {image} --version"
+        ));
+        let said =
+            said.map_err(|failure| Failure::new(format!("{host} cannot have the image: {failure}")))?;
+        version(&said).ok_or_else(|| Failure::new(format!("that image is not evenkeel's: it says «{said}»")))
+    }
+
+    /// Exchanges what runs there.
+    async fn exchange(&self, host: &HostName, address: Ipv4Addr, place: &Place) -> Result<(), Failure> {
+        let Some(book) = &self.book else {
+            return place.ask("PATH=$PATH:/usr/local/sbin evenkeel-host upgrade").map(drop);
+        };
+        place.deliver(&book.ticket(host, address, true)?)?;
+        if book.facts.members.contains_key(host) {
+            let alone = evenkeel_etcd::EtcdConfig {
+                endpoints: vec![format!("https://{address}:2379")],
+                ..book.root()
+            };
+            init::answers(&Admin::new(&alone).map_err(Failure::new)?).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until the host is as well as before, and stays so for a while.
+    async fn well(&self, host: &HostName, place: &Place, version: &Version) -> Result<(), Failure> {
+        let look = async || {
+            place.ask(RUNS)?;
+            self.sick(host, version).await
+        };
+        poll(WELL_WITHIN, async || match look().await {
+            Ok(None) => Ok(Step::Done(())),
+            Ok(Some(why)) => Ok(Step::NotYet(Failure::not_converged(why))),
+            Err(failure) => Ok(Step::NotYet(failure)),
+        })
+        .await?;
+        let before = place.ask(RUNS)?;
+        let end = Instant::now() + self.command.watch.0;
+        while Instant::now() < end {
+            sleep(Duration::from_millis(500)).await;
+            let now = place.ask(RUNS)?;
+            if now != before {
+                return Err(Failure::not_converged(format!("its controllers ended and began again: {now}")));
+            }
+            if let Some(why) = self.sick(host, version).await? {
+                return Err(Failure::not_converged(why));
+            }
+        }
+        Ok(())
+    }
+
+    /// What is wrong with the host, or with anything since it was exchanged.
+    async fn sick(&self, host: &HostName, version: &Version) -> Result<Option<String>, Failure> {
+        let hosts = snapshot::hosts(&self.store).await?;
+        if !hosts.alive.contains_key(host) {
+            return Ok(Some("its controllers do not renew its lease".to_owned()));
+        }
+        let runs = hosts.facts.get(host).map(|facts| facts.evenkeel.clone()).unwrap_or_default();
+        if runs != version.name {
+            return Ok(Some(format!("it says that it runs evenkeel {runs}, not {}", version.name)));
+        }
+        Ok(troubles(&self.store).await?.into_iter().find(|what| !self.known.contains(what)))
+    }
+
+    /// The hosts whose controllers lead.
+    async fn leaders(&self) -> Result<BTreeSet<HostName>, Failure> {
+        let mut leaders = BTreeSet::new();
+        for controller in Controller::LEADING {
+            let leader = snapshot::get::<Leader>(&self.store, &Key::Leader(controller)).await?;
+            leaders.extend(leader.map(|found| found.value.host));
+        }
+        Ok(leaders)
+    }
+}
+
+fn stopped(host: &HostName, failure: Failure) -> Failure {
+    let Failure { code, message } = failure;
+    Failure {
+        code,
+        message: format!(
+            "{host} is not well, so the others are left as they are: {message}\n  on it, see `evenkeel-host status` and `docker \
+             logs evenkeel`; done again, this goes on; with the image of before, it goes back"
+        ),
+    }
+}
+
+/// Everything that is wrong, in words that stay the same while it is.
+async fn troubles(store: &Arc<dyn Store>) -> Result<BTreeSet<String>, Failure> {
+    Ok(status::look(store).await?.trouble.into_iter().map(|trouble| trouble.what).collect())
+}
+
+/// Those that lead come last, so that leading changes hands as seldom as can be.
+fn order<'a>(hosts: impl Iterator<Item = &'a HostName>, leaders: &BTreeSet<HostName>) -> Vec<&'a HostName> {
+    let (last, first): (Vec<_>, Vec<_>) = hosts.partition(|host| leaders.contains(*host));
+    first.into_iter().chain(last).collect()
+}
+
+/// What `evenkeel --version` says; before there were levels it did not name one.
+fn version(said: &str) -> Option<Version> {
+    let words = said.lines().last()?.strip_prefix("evenkeel ")?;
+    let (name, level) = match words.split_once(" (level ") {
+        Some((name, level)) => (name, level.strip_suffix(')')?.parse().ok()?),
+        None => (words, 1),
+    };
+    Some(Version { name: name.to_owned(), level })
+}
+
+/// Lets everyone use what all understand now.
+async fn raise(store: &Arc<dyn Store>, level: u32) -> Result<(), Failure> {
+    let Some(found) = snapshot::get::<Cluster>(store, &Key::Cluster).await? else { return Ok(()) };
+    if level <= found.value.level {
+        return Ok(());
+    }
+    let value = serde_json::to_vec(&Cluster { level, ..found.value }).map_err(Failure::new)?;
+    let txn = TxnBuilder::new().if_unchanged(&Key::Cluster, found.mod_revision).put(&Key::Cluster, value);
+    if !store.commit(&txn.build()?).await?.succeeded {
+        return Err(Failure::new(
+            "all hosts are done, but somebody changed the cluster's record meanwhile: do it again",
+        ));
+    }
+    say!("the cluster uses what came with level {level}; evenkeel of before cannot run it any more");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_read_whether_it_names_a_level_or_not() {
+        let read = |said| version(said).map(|version| (version.name, version.level));
+        assert_eq!(read("evenkeel 0.1.0"), Some(("0.1.0".to_owned(), 1)));
+        assert_eq!(read("warning: x\nevenkeel 0.2.0-dev (level 3)"), Some(("0.2.0-dev".to_owned(), 3)));
+        for wrong in ["", "nginx 1", "evenkeel 0.2.0 (level x)"] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn those_that_lead_come_last() {
+        let hosts: Vec<HostName> = ["h1", "h2", "h3"].iter().map(|name| name.parse().unwrap()).collect();
+        let order = |leaders: &[usize]| {
+            let leaders = leaders.iter().map(|at| hosts[*at].clone()).collect();
+            order(hosts.iter(), &leaders).into_iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(order(&[]), "h1 h2 h3");
+        assert_eq!(order(&[0]), "h2 h3 h1");
+        assert_eq!(order(&[0, 1]), "h3 h1 h2");
+    }
+
+    #[tokio::test]
+    async fn the_level_is_raised_and_never_lowered() {
+        let store: Arc<dyn Store> = Arc::new(evenkeel_etcd::MemoryStore::new(1));
+        raise(&store, 2).await.unwrap();
+        let cluster = Cluster { uid: "u".into(), epoch: 3, level: 1, floor: 9 };
+        let put = TxnBuilder::new().put(&Key::Cluster, serde_json::to_vec(&cluster).unwrap());
+        store.commit(&put.build().unwrap()).await.unwrap();
+        for (level, expected) in [(0, 1), (2, 2), (1, 2)] {
+            raise(&store, level).await.unwrap();
+            let found = snapshot::get::<Cluster>(&store, &Key::Cluster).await.unwrap().unwrap().value;
+            assert_eq!(found, Cluster { level: expected, ..cluster.clone() });
+        }
+    }
+}
