@@ -17,6 +17,7 @@ mod documents;
 mod failure;
 mod output;
 mod parent;
+mod plan_file;
 mod polling;
 mod snapshot;
 mod steps;
@@ -25,8 +26,8 @@ mod words;
 mod worker;
 
 use commands::{
-    apply, backup, brake, controller, delete, describe, etcd, events, get, host, import, init, plan, recover,
-    restore, rollout, schema, status, upgrade, user, validate,
+    apply, backup, brake, controller, delete, describe, etcd, events, get, host, import, init, plan,
+    recover, restore, rollout, schema, status, upgrade, user, validate,
 };
 use failure::Failure;
 

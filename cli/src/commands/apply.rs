@@ -10,10 +10,10 @@ use evenkeel_api::name::Namespace;
 use evenkeel_api::quantity::Span;
 use evenkeel_runtime::store::{Store, TxnBuilder};
 
-use super::plan;
 use crate::documents;
 use crate::failure::Failure;
 use crate::output::{Format, say};
+use crate::plan_file::PlanFile;
 use crate::steps::{Effect, Step, steps};
 use crate::wait;
 
@@ -21,8 +21,11 @@ use crate::wait;
 #[derive(Debug, Args)]
 pub struct Apply {
     /// Files or folders with documents (- is standard input)
-    #[arg(short = 'f', long = "file", required = true, value_name = "FILE|DIR|-")]
+    #[arg(short = 'f', long = "file", required_unless_present = "plan", value_name = "FILE|DIR|-")]
     files: Vec<PathBuf>,
+    /// What `evenkeel plan --out` kept, unless what it was made from has changed
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["files", "namespace", "dry_run"])]
+    plan: Option<PathBuf>,
     /// The namespace of documents that name none
     #[arg(short, long, env = "EVENKEEL_NAMESPACE")]
     namespace: Option<Namespace>,
@@ -43,17 +46,20 @@ impl Apply {
     /// # Errors
     /// A document is bad, the store does not answer, or, with `--wait`, what is wanted does not come about.
     pub async fn run(&self, store: &Arc<dyn Store>, format: Format) -> Result<(), Failure> {
-        let documents = documents::read(&self.files, self.namespace.as_ref())?;
-        let steps = steps(store, documents).await?;
+        let plan = self.plan.as_deref().map(PlanFile::read).transpose()?;
+        let steps = match &plan {
+            Some(plan) => plan.steps()?,
+            None => steps(store, documents::read(&self.files, self.namespace.as_ref())?).await?,
+        };
         for step in &steps {
             for warning in &step.found.document.warnings {
                 eprintln!("warning: {}: {}: {warning}", step.found.file, step.found.document.object);
             }
         }
         if self.dry_run {
-            return plan::print(store, &steps, format).await;
+            return super::plan::print(store, &steps, format).await;
         }
-        let revision = put(store, &steps).await?;
+        let revision = put(store, &steps, plan.as_ref()).await?;
         for step in &steps {
             let word = match step.effect {
                 Effect::Created => "created",
@@ -77,12 +83,14 @@ impl Apply {
 }
 
 /// Puts what differs, all or nothing; gives the revision at which the set holds.
-async fn put(store: &Arc<dyn Store>, steps: &[Step]) -> Result<i64, Failure> {
+async fn put(store: &Arc<dyn Store>, steps: &[Step], plan: Option<&PlanFile>) -> Result<i64, Failure> {
     let mut txn = TxnBuilder::new();
     let mut writes = 0;
     for step in steps {
         let key = Key::Document(step.found.document.object.clone());
-        txn = txn.if_unchanged(&key, step.revision);
+        if plan.is_none() {
+            txn = txn.if_unchanged(&key, step.revision);
+        }
         if step.effect != Effect::Unchanged {
             txn = txn.put(&key, step.found.document.source.clone());
             writes += 1;
@@ -91,10 +99,23 @@ async fn put(store: &Arc<dyn Store>, steps: &[Step]) -> Result<i64, Failure> {
     if writes == 0 {
         return Ok(0);
     }
+    if let Some(plan) = plan {
+        txn = plan.demand(txn)?;
+    }
     let committed = store.commit(&txn.build()?).await?;
     if committed.succeeded {
-        Ok(committed.header.revision)
-    } else {
-        Err(Failure::new("somebody changed one of these documents meanwhile; nothing was applied, try again"))
+        return Ok(committed.header.revision);
+    }
+    match plan {
+        Some(plan) => {
+            let broken = plan.broken(store).await?.iter().map(ToString::to_string).collect::<Vec<_>>();
+            Err(Failure::new(format!(
+                "what the plan was made from has changed, so nothing was applied: plan again ({} changed since)",
+                broken.join(", ")
+            )))
+        }
+        None => Err(Failure::new(
+            "somebody changed one of these documents meanwhile; nothing was applied, try again",
+        )),
     }
 }

@@ -28,6 +28,7 @@ mod pairs;
 mod placing;
 mod properties;
 mod readiness;
+mod rehearsing;
 mod replacing;
 mod restarting;
 mod rollbacks;
