@@ -26,7 +26,7 @@ mod words;
 mod worker;
 
 use commands::{
-    apply, backup, brake, controller, delete, describe, etcd, events, get, host, import, init, plan,
+    apply, backup, brake, controller, delete, describe, dev, etcd, events, get, host, import, init, plan,
     recover, restore, rollout, schema, status, upgrade, user, validate,
 };
 use failure::Failure;
@@ -104,6 +104,8 @@ enum Command {
     Validate(validate::Validate),
     /// Turn Compose files into documents, and tell what was changed, refused, or needs a decision
     Import(import::Import),
+    /// A cluster of this one machine, to try things out; ends with Ctrl-C, and leaves nothing
+    Dev(dev::Dev),
     /// Run controllers on this host
     Controller(controller::Controller),
 }
@@ -135,6 +137,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
     runtime.block_on(async {
         match &cli.command {
             Command::Init(command) => return command.run().await,
+            Command::Dev(command) => return command.run().await,
             Command::User(command) => return command.run().await,
             Command::Etcd(command) => return command.run().await,
             Command::Upgrade(command) => return command.run(&cli.settings).await,
@@ -162,6 +165,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
             Command::Brake(command) => command.run(&store, format).await,
             Command::Recover(command) => command.run(&store, format, now).await,
             Command::Init(_)
+            | Command::Dev(_)
             | Command::User(_)
             | Command::Etcd(_)
             | Command::Upgrade(_)

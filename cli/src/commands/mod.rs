@@ -7,6 +7,7 @@ pub mod brake;
 pub mod controller;
 pub mod delete;
 pub mod describe;
+pub mod dev;
 pub mod etcd;
 pub mod events;
 pub mod get;
