@@ -10,9 +10,11 @@ use evenkeel_etcd::{EtcdConfig, EtcdStore, EtcdTls};
 use evenkeel_runtime::env::{SystemClock, WallClock};
 use evenkeel_runtime::store::Store;
 
+mod checkup;
 mod cluster;
 mod commands;
 mod config;
+
 mod documents;
 mod failure;
 mod output;
@@ -26,7 +28,7 @@ mod words;
 mod worker;
 
 use commands::{
-    apply, backup, brake, controller, delete, describe, dev, etcd, events, get, host, import, init, plan,
+    apply, backup, brake, controller, delete, describe, dev, doctor, etcd, events, get, host, import, init, plan,
     recover, restore, rollout, schema, status, upgrade, user, validate,
 };
 use failure::Failure;
@@ -51,6 +53,7 @@ Examples:
   evenkeel status                         what is wrong and why, then hosts and services
   evenkeel describe shop/web              all that is known of one service
   evenkeel plan -f shop/web.yaml          what would happen, and on which hosts
+  evenkeel doctor --all                   what hurts, or will, and what mends it
   evenkeel get copies shop/web -o json    for a program
   evenkeel import compose.yaml >s.yaml    Compose files into documents, with a report
 
@@ -70,6 +73,8 @@ enum Command {
     Describe(describe::Describe),
     /// What is wrong and why, newest first; then hosts, services and networks
     Status,
+    /// What hurts, or will, on hosts and in etcd, and the command that mends it
+    Doctor(doctor::Doctor),
     /// Take documents out of the store
     Delete(delete::Delete),
     /// What happened and why, newest last
@@ -92,7 +97,7 @@ enum Command {
     User(user::User),
     /// Another version of the controllers, host by host, without touching a container
     Upgrade(upgrade::Upgrade),
-    /// The members of the cluster's etcd: list, add, replace
+    /// The members of the cluster's etcd: list, add, replace, defrag
     Etcd(etcd::Etcd),
     /// All that etcd holds, kept on hosts every hour: now, list
     Backup(backup::Backup),
@@ -143,6 +148,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
             Command::Upgrade(command) => return command.run(&cli.settings).await,
             Command::Backup(command) => return command.run(&cli.settings).await,
             Command::Restore(command) => return command.run().await,
+            Command::Doctor(command) => return command.run(&cli.settings, format).await,
             Command::Host(command) => return command.run(&cli.settings, now).await,
             _ => {}
         }
@@ -172,6 +178,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
             | Command::Backup(_)
             | Command::Restore(_)
             | Command::Host(_)
+            | Command::Doctor(_)
             | Command::Schema(_)
             | Command::Validate(_)
             | Command::Import(_)
@@ -192,8 +199,7 @@ fn connect(settings: &config::Settings) -> Result<EtcdStore, Failure> {
 
 /// The same as etcd's root, for whoever made the cluster and names no other: what was lost is of many writers.
 fn connect_as_root(settings: &config::Settings) -> Result<EtcdStore, Failure> {
-    let own = settings.endpoints.is_empty() && settings.config.is_none();
-    match own.then(|| cluster::book::Book::open(&cluster::book::Book::home()?)).transpose()?.flatten() {
+    match doctor::book(settings)? {
         Some(book) => EtcdStore::new(&book.root()).map_err(Failure::new),
         None => connect(settings),
     }

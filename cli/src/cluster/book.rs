@@ -123,8 +123,7 @@ impl Book {
         let book = Self { facts, folder: Self::folder(home), clients, peers };
         book.keep("clients", &book.clients.pair)?;
         book.keep("peers", &book.peers.pair)?;
-        let root = book.client(ROOT)?;
-        book.keep("root", &root)?;
+        book.renew()?;
         // The last: what is there as a whole can be opened.
         book.save()?;
         Ok(book)
@@ -142,6 +141,19 @@ impl Book {
     fn keep(&self, name: &str, pair: &Pair) -> Result<(), Failure> {
         write(&self.folder.join(format!("{name}.crt")), 0o644, &pair.cert)?;
         write(&self.folder.join(format!("{name}.key")), 0o600, &pair.key)
+    }
+
+    /// Where one of its files is.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// Makes the certificate anew that etcd knows its root by: it holds for a year.
+    ///
+    /// # Errors
+    /// It cannot be made or kept.
+    pub fn renew(&self) -> Result<(), Failure> {
+        self.keep("root", &self.client(ROOT)?)
     }
 
     /// An identity at etcd.

@@ -11,7 +11,7 @@ use super::ssh::Remote;
 use crate::failure::Failure;
 
 /// Where a host is.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Place {
     /// This machine.
     Here,

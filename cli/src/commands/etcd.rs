@@ -11,6 +11,7 @@ use evenkeel_etcd::membership::MemberOfEtcd;
 use evenkeel_etcd::rights::Admin;
 use evenkeel_runtime::store::{Store, StoreError};
 
+use super::defrag;
 use crate::cluster::book::Book;
 use crate::cluster::deliver::Place;
 use crate::cluster::{person, rights};
@@ -29,6 +30,8 @@ pub struct Etcd {
 enum Verb {
     /// All members
     List,
+    /// Let all members give back what they do not need, and take writes again when they were full
+    Defrag,
     /// Let a host carry a member; three of them outlive the loss of one. It may lead then
     Add {
         /// The host
@@ -67,6 +70,7 @@ impl Etcd {
         let mut work = Work { book, admin, store };
         let host = match &self.verb {
             Verb::List => return work.list().await,
+            Verb::Defrag => return defrag::run(&work.book).await,
             Verb::Add { host } => host,
             Verb::Replace { host } => {
                 work.take_out(host).await?;

@@ -97,6 +97,7 @@ impl Init {
                     home.display()
                 )));
             }
+            book.renew()?;
             book.facts.image.clone_from(&self.image);
             book.facts.etcd_image.clone_from(&self.etcd_image);
             book.save()?;

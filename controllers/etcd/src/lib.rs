@@ -3,6 +3,7 @@
 
 mod config;
 mod errors;
+pub mod health;
 mod keys;
 mod leases;
 mod members;

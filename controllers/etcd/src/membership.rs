@@ -15,6 +15,8 @@ pub struct MemberOfEtcd {
     pub name: String,
     /// Where the others reach it.
     pub peer_url: String,
+    /// Where clients reach it; empty until it has started for the first time.
+    pub client_urls: Vec<String>,
     /// It does not vote yet.
     pub learns: bool,
 }
@@ -31,6 +33,7 @@ impl Admin {
             id: member.id(),
             name: member.name().to_owned(),
             peer_url: member.peer_urls().first().cloned().unwrap_or_default(),
+            client_urls: member.client_urls().to_vec(),
             learns: member.is_learner(),
         };
         Ok(members.members().iter().map(member).collect())

@@ -107,7 +107,17 @@ impl Admin {
         Fut: Future<Output = Result<T, Error>> + Send,
         T: Send,
     {
-        self.members.ask(Repeat::IfNotDone, ATTEMPT, |client, _: &Member| call(client)).await
+        self.ask_patiently(ATTEMPT, call).await
+    }
+
+    /// The same, with so much time for each member.
+    pub(crate) async fn ask_patiently<T, F, Fut>(&self, attempt: Duration, call: F) -> Result<T, StoreError>
+    where
+        F: Fn(Client) -> Fut + Send + Sync,
+        Fut: Future<Output = Result<T, Error>> + Send,
+        T: Send,
+    {
+        self.members.ask(Repeat::IfNotDone, attempt, |client, _: &Member| call(client)).await
     }
 }
 
