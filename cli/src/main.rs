@@ -28,8 +28,8 @@ mod words;
 mod worker;
 
 use commands::{
-    apply, backup, brake, controller, delete, describe, dev, doctor, etcd, events, get, host, import, init, plan,
-    recover, restore, rollout, schema, status, upgrade, user, validate,
+    apply, backup, brake, controller, delete, describe, dev, doctor, etcd, events, get, host, import, init,
+    plan, recover, restore, rollout, schema, status, upgrade, user, validate,
 };
 use failure::Failure;
 
@@ -91,7 +91,7 @@ enum Command {
     Brake(brake::Brake),
     /// What etcd lost when it went back to the past, and both ways out
     Recover(recover::Recover),
-    /// Hosts: list, describe, drain, undrain, confirm-dead, add, remove, ticket, join
+    /// Hosts: list, describe, drain, undrain, maintenance, confirm-dead, add, remove, ticket, join
     Host(host::Host),
     /// People, and what they may do: list, add, remove
     User(user::User),

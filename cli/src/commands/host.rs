@@ -1,6 +1,6 @@
 //! `evenkeel host`: hosts as they are, and machines that become hosts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -10,16 +10,16 @@ use clap::{Args, Subcommand};
 use evenkeel_api::host::Availability;
 use evenkeel_api::key::{Key, prefix};
 use evenkeel_api::meta::ObjectRef;
-use evenkeel_api::name::HostName;
+use evenkeel_api::name::{HostName, InstanceId};
 use evenkeel_api::quantity::Span;
 use evenkeel_api::record::Timestamp;
 use evenkeel_cluster::Ticket;
 use evenkeel_etcd::EtcdStore;
 use evenkeel_etcd::rights::Admin;
 use evenkeel_plan::host::document::document;
-use evenkeel_runtime::store::{Store, TxnBuilder};
+use evenkeel_runtime::store::{Kv, Store, TxnBuilder};
 
-use super::{availability, brake, describe, get, leave};
+use super::{availability, brake, describe, get, leave, maintenance};
 use crate::cluster::book::Book;
 use crate::cluster::deliver::Place;
 use crate::cluster::{machine, rights};
@@ -65,6 +65,8 @@ enum Verb {
         /// Its name
         host: HostName,
     },
+    /// Drain a host, wait for its reboot, look whether it is well, and undrain it
+    Maintenance(maintenance::Maintenance),
     /// Make a machine a host, over ssh
     Add(Add),
     /// Take a host out of the cluster for good
@@ -128,6 +130,7 @@ impl Host {
                 say!("host {host} takes copies{}", if changed { "" } else { ", as before" });
                 Ok(())
             }
+            Verb::Maintenance(maintenance) => maintenance.run(settings).await,
             Verb::Add(add) => add.run().await,
             Verb::Remove(remove) => remove.run().await,
             Verb::Join { ticket } => join(ticket),
@@ -154,8 +157,22 @@ async fn drain(store: &Arc<dyn Store>, host: &HostName, within: Option<Duration>
 /// # Errors
 /// Some still are when the time is over, or the store does not answer.
 pub async fn empty(store: &Arc<dyn Store>, host: &HostName, within: Duration) -> Result<(), Failure> {
+    empty_but(store, host, &BTreeSet::new(), within).await
+}
+
+/// The same, of copies other than those that `stay`.
+///
+/// # Errors
+/// Some still are when the time is over, or the store does not answer.
+pub async fn empty_but(
+    store: &Arc<dyn Store>,
+    host: &HostName,
+    stay: &BTreeSet<InstanceId>,
+    within: Duration,
+) -> Result<(), Failure> {
+    let leaves = |kv: &Kv| !matches!(kv.key.parse(), Ok(Key::Instance(_, id)) if stay.contains(&id));
     poll(within, async || {
-        let left = store.list(&prefix::instances_on(host)).await?.kvs.len();
+        let left = store.list(&prefix::instances_on(host)).await?.kvs.iter().filter(|kv| leaves(kv)).count();
         Ok(Step::once(left == 0, || {
             Failure::timed_out(format!(
                 "{left} copies are on {host} still: see `evenkeel host describe {host}` and `evenkeel status`"

@@ -118,14 +118,18 @@ pub async fn print(store: &Arc<dyn Store>, steps: &[Step], format: Format) -> Re
 }
 
 /// The cluster at one moment.
-struct Look {
+pub struct Look {
     mirror: Mirror,
     world: World,
     revision: i64,
 }
 
 impl Look {
-    async fn at(store: &Arc<dyn Store>) -> Result<Self, Failure> {
+    /// Reads all that the leader would plan from.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn at(store: &Arc<dyn Store>) -> Result<Self, Failure> {
         let mirror = Mirror::start(store.clone(), service::prefixes());
         tokio::time::timeout(Duration::from_secs(10), mirror.synced())
             .await
@@ -135,9 +139,14 @@ impl Look {
         Ok(Self { mirror, world, revision })
     }
 
+    /// A copy of it, in which nothing has happened yet.
+    pub fn rehearsal(&self) -> Rehearsal {
+        Rehearsal::new(self.world.clone(), self.revision)
+    }
+
     /// The cluster with the documents, and what is done to copies until it is at rest.
     fn rehearse(&self, steps: &[Step]) -> Result<(Rehearsal, Vec<Act>), Failure> {
-        let mut rehearsal = Rehearsal::new(self.world.clone(), self.revision);
+        let mut rehearsal = self.rehearsal();
         for step in steps.iter().filter(|step| step.effect != Effect::Unchanged) {
             rehearsal.put(&step.found.document);
         }

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use evenkeel_api::host::Availability;
 use evenkeel_api::meta::ObjectRef;
 use evenkeel_api::name::{HostName, InstanceId, NetworkName, ObjectName, ServiceId};
 use evenkeel_api::record::{
@@ -101,6 +102,25 @@ impl Rehearsal {
         }
         world.brake = Some(At { value: Brake { dead }, mod_revision: revision, create_revision: revision });
         self.model.revision = revision;
+    }
+
+    /// A person drains a host.
+    pub fn drain(&mut self, host: &HostName) {
+        self.model.revision += 1;
+        let revision = self.model.revision;
+        let found = self.model.world.hosts.get_mut(host).and_then(|host| host.document.as_mut());
+        if let Some(document) = found
+            && let Ok(parsed) = &mut document.parsed
+        {
+            parsed.spec.availability = Some(Availability::Drain);
+            document.mod_revision = revision;
+        }
+    }
+
+    /// The copies that have a record on a host.
+    pub fn copies_on(&self, host: &HostName) -> BTreeSet<InstanceId> {
+        let records = records(&self.model.world).into_iter();
+        records.filter(|((on, _), _)| on == host).map(|((_, id), _)| id).collect()
     }
 
     /// What each service lacks, as its status says.
