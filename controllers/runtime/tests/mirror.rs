@@ -145,6 +145,39 @@ async fn a_store_that_went_back_is_not_followed_until_it_is_forgiven() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_store_that_is_not_believed_shows_nothing_even_to_a_mirror_that_never_saw_it() {
+    let store = MemoryStore::new(1);
+    put(&store, "alive/h1", "a").await;
+    let snapshot = store.snapshot();
+    put(&store, "alive/h2", "b").await;
+    store.restore(&snapshot);
+    // Its first question gives the store away, and all that it would list is the past.
+    let mirror = mirror(&store, &["alive/"]);
+    sleep(Duration::from_secs(60)).await;
+    assert!(matches!(store.witness().trust(), Trust::Untrusted { .. }));
+    assert_eq!((mirror.is_synced(), names(&mirror, "")), (false, Vec::new()));
+    store.witness().forgive();
+    timeout(Duration::from_secs(1), mirror.synced()).await.unwrap();
+    assert_eq!(names(&mirror, ""), ["alive/h1=a"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_was_asked_for_before_a_person_decided_is_not_taken() {
+    let ms = Duration::from_millis;
+    let store = MemoryStore::new(1);
+    put(&store, "alive/h1", "a").await;
+    store.delay(ms(100));
+    let mirror = mirror(&store, &["alive/"]);
+    // A sign of life comes first; then the list is on its way.
+    sleep(ms(150)).await;
+    store.witness().forgive();
+    sleep(ms(100)).await;
+    assert_eq!((mirror.is_synced(), names(&mirror, "")), (false, Vec::new()));
+    timeout(Duration::from_secs(1), mirror.fresh()).await.unwrap();
+    assert_eq!(names(&mirror, ""), ["alive/h1=a"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn values_that_do_not_parse_are_left_out() {
     let store = MemoryStore::new(1);
     put(&store, "cluster", r#"{"uid":"u","epoch":0,"level":1}"#).await;
