@@ -74,6 +74,7 @@ build_images() {
     database_images
     resolver_images
     web_images
+    edge_images
     controller_base
     rm -rf "$WORK"
     # Older ones go; a running lab has files of its own (hard links).
@@ -152,6 +153,20 @@ web_images() {
         image "web:$version" "{\"Env\":[\"PATH=/usr/local/bin:/usr/bin\",\"VERSION=$version\",\"PORT=8080\"],\"Cmd\":[\"web\"],\"ExposedPorts\":{\"8080/tcp\":{}}}" busybox python3 web
     done
     image web:bad "{$PATH_ENV,\"Cmd\":[\"sh\",\"-c\",\"echo web: this version cannot start >&2; exit 1\"]}" busybox
+}
+
+# Proxies that end HTTPS (charts/edge). HAProxy is told to stop as its own project's image is: it finishes what it has begun.
+edge_images() {
+    files haproxy haproxy
+    layer haproxy
+    image haproxy:2.6 "{$PATH_ENV,\"Cmd\":[\"haproxy\",\"-f\",\"/etc/haproxy/haproxy.cfg\"],\"StopSignal\":\"SIGUSR1\"}" busybox haproxy
+
+    # The program alone: the rest of its package's needs is for desktops' stores of certificates.
+    skeleton "$WORK/caddy"
+    unpack bookworm "$WORK/caddy" caddy libc6 libzstd1
+    prune "$WORK/caddy"
+    layer caddy
+    image caddy:2.6 "{$PATH_ENV,\"Cmd\":[\"caddy\",\"run\",\"--config\",\"/etc/caddy/Caddyfile\"]}" busybox caddy
 }
 
 # What the controllers' image has besides the binary (build.sh adds that).

@@ -11,6 +11,7 @@ mod checks;
 mod cli;
 mod controllers;
 mod documents;
+mod edge;
 mod etcdctl;
 mod exclusive;
 mod faults;
