@@ -261,7 +261,12 @@ impl Driver {
     }
 
     fn all_due(&mut self) {
-        for id in self.world.ids() {
+        let ids = self.world.ids();
+        // A new copy is held to what the host says now: who has just given it leave is not to wait for the next list.
+        if ids.iter().any(|id| !self.slots.contains_key(id)) {
+            self.policy = files::policy(&self.deps.policy);
+        }
+        for id in ids {
             self.slot(&id);
         }
         self.due.extend(self.slots.keys().cloned());
