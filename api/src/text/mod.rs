@@ -7,6 +7,7 @@
 mod check;
 mod de;
 pub mod dollar;
+mod edit;
 mod envelope;
 mod error;
 mod interpolate;
@@ -29,9 +30,11 @@ use crate::name::Namespace;
 use crate::network::NetworkSpec;
 use crate::service::ServiceSpec;
 
+pub use edit::set_replicas;
 pub use error::{DocumentError, Problem, Warning, tame};
 pub use interpolate::{InterpolationError, interpolate};
 pub use schema::{schema, schema_of_all};
+pub use suggest::near;
 
 use error::{Fault, Mark};
 use stream::Piece;

@@ -3,7 +3,11 @@
 /// The candidate that is nearest to `word`, if any is near enough to be worth saying.
 pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let word = snake(word);
-    let word = SYNONYMS.iter().find(|(from, _)| *from == word).map_or(word.as_str(), |(_, to)| *to);
+    near(SYNONYMS.iter().find(|(from, _)| *from == word).map_or(word.as_str(), |(_, to)| *to), candidates)
+}
+
+/// The candidate that is nearest to a name as it was written, if any is near enough to be worth saying.
+pub fn near<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let limit = (word.chars().count() / 3).max(1);
     candidates
         .into_iter()
