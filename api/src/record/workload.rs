@@ -102,6 +102,9 @@ pub struct Pin {
     /// Exchange nothing, whatever documents say, until this is taken back.
     #[serde(default, skip_serializing_if = "is_false")]
     pub pause: bool,
+    /// Exchange the copies up to this sequence number for new ones, though nothing about them is to differ.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restart: Option<u64>,
 }
 
 /// `instances/<h>/<id>`: what a host must run.

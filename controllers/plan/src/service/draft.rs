@@ -18,8 +18,8 @@ use super::filter::{Leave, Refusals, volume_homes};
 use super::ledger::{Ledger, charge_of};
 use super::memory::{Memory, ServiceMemory};
 use super::place::{Only, Places};
-use super::ready;
 use super::world::{Service, World};
+use super::{pins, ready};
 
 /// Writes of a batch that are kept for the service's own records.
 const OVERHEAD: usize = 6;
@@ -46,6 +46,8 @@ pub(crate) struct Held<'a> {
     pub spent: Option<String>,
     /// Its host shall be emptied.
     pub host_drains: bool,
+    /// A person wants a new copy in its place.
+    pub stale: bool,
     /// Changed by this plan.
     pub touched: bool,
     /// What an exclusive copy is guarded by.
@@ -186,6 +188,7 @@ impl<'a> Draft<'a> {
                 spent: None,
                 stuck: self.memory.and_then(|memory| memory.copies.get(id)).is_some_and(|copy| copy.stuck),
                 host_drains,
+                stale: pins::wants_anew(self.service, id),
                 touched: false,
                 fence: record.value.fence,
             };
@@ -222,6 +225,11 @@ impl<'a> Draft<'a> {
         let target = self.target();
         number == target
             || self.template(number).is_some_and(|template| Some(template) == self.template(target))
+    }
+
+    /// Whether a copy is what is wanted: of such a template, and not one that is to be exchanged all the same.
+    pub(crate) fn is_current(&self, copy: &Held<'_>) -> bool {
+        !copy.stale && self.is_updated(copy.template)
     }
 
     /// The copies of a slot that shall run, oldest first.
@@ -344,6 +352,7 @@ impl<'a> Draft<'a> {
             restart: None,
             spent: None,
             host_drains: false,
+            stale: false,
             touched: true,
             fence: exclusive::fence(self, template, id.seq),
         };
@@ -449,6 +458,6 @@ impl<'a> Draft<'a> {
 }
 
 /// The only host for a slot of global mode.
-fn slot_host(spec: &ServiceSpec, slot: &Slot) -> Option<HostName> {
+pub(crate) fn slot_host(spec: &ServiceSpec, slot: &Slot) -> Option<HostName> {
     (spec.mode() == Mode::Global).then(|| slot.as_str().parse().ok()).flatten()
 }

@@ -31,6 +31,7 @@ mod rollback;
 mod rollout;
 mod slots;
 mod status;
+mod survey;
 mod world;
 
 #[cfg(test)]
@@ -47,4 +48,5 @@ pub use model::{GuardBroken, Model};
 pub use place::Places;
 pub use plan::{plan_brakes, plan_host, plan_service};
 pub use rehearsal::{Act, Lacks, Rehearsal};
+pub use survey::{Room, Survey, Unmet, room, survey};
 pub use world::{At, Check, Copy, Document, Host, Network, Parsed, Service, World};

@@ -17,10 +17,10 @@ pub(crate) fn decide(draft: &mut Draft<'_>) {
     for ids in pairs {
         let Some((newest, older)) = ids.split_last() else { continue };
         let Some(new) = draft.copies.get(newest).cloned() else { continue };
-        let back = |copy: &Held<'_>| copy.available() && draft.is_updated(copy.template);
+        let back = |copy: &Held<'_>| copy.available() && draft.is_current(copy);
         if new.available()
             && draft.rollout.phase == Phase::Rolling
-            && !draft.is_updated(new.template)
+            && !draft.is_current(&new)
             && older.iter().filter_map(|id| draft.copies.get(id)).any(back)
         {
             // Its predecessor is of the template that is wanted again.
@@ -44,17 +44,17 @@ pub(crate) fn decide(draft: &mut Draft<'_>) {
         let rolling = draft.rollout.phase == Phase::Rolling;
         let needed = |draft: &Draft<'_>, old: &Held<'_>| {
             // The reason for a second copy stands: its host is emptied, or the template is exchanged.
-            old.host_drains || old.spent.is_some() || (rolling && !draft.is_updated(old.template))
+            old.host_drains || old.spent.is_some() || (rolling && !draft.is_current(old))
         };
         let serving = older.iter().filter_map(|id| draft.copies.get(id)).filter(|copy| copy.available());
         let serving: Vec<Held<'_>> = serving.cloned().collect();
-        if rolling && serving.is_empty() && !draft.is_updated(new.template) {
+        if rolling && serving.is_empty() && !draft.is_current(&new) {
             thin_out(draft, newest, older);
             continue;
         }
         // Of a template that is wanted no more, and not a mere move of its predecessor.
         let moved = serving.iter().any(|old| old.template == new.template);
-        let stale = rolling && !moved && !draft.is_updated(new.template);
+        let stale = rolling && !moved && !draft.is_current(&new);
         if new.has_failed()
             || (!serving.is_empty() && (stale || serving.iter().any(|old| !needed(draft, old))))
         {
@@ -66,7 +66,7 @@ pub(crate) fn decide(draft: &mut Draft<'_>) {
 /// Of the copies of a slot of which none serves and the newest is of a template that is wanted no more, leave
 /// one: what waits for either of them to serve would hold up the template that is wanted now.
 fn thin_out(draft: &mut Draft<'_>, newest: &InstanceId, older: &[InstanceId]) {
-    let updated = |id: &InstanceId| draft.copies.get(id).is_some_and(|copy| draft.is_updated(copy.template));
+    let updated = |id: &InstanceId| draft.copies.get(id).is_some_and(|copy| draft.is_current(copy));
     if older.iter().any(updated) {
         draft.leave(newest, "its predecessor is of the template that is wanted");
         return;

@@ -25,6 +25,12 @@ pub(crate) fn template(service: &Service, newest: i64) -> Option<i64> {
     service.template(number).map(|_| number)
 }
 
+/// Whether a person wants a new copy in place of `id`.
+pub(crate) fn wants_anew(service: &Service, id: &InstanceId) -> bool {
+    let until = service.pin.as_ref().and_then(|pin| pin.value.restart);
+    until.is_some_and(|until| id.seq <= until)
+}
+
 /// The rejected template that a person wants to be tried again.
 pub(crate) fn retries(service: &Service, newest: i64) -> bool {
     news(service).is_some_and(|pin| pin.value.retry == Some(newest))

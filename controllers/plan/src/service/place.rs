@@ -152,6 +152,16 @@ impl<'a> Places<'a> {
         refusals
     }
 
+    /// The hosts that could take a copy, and who refused it.
+    pub(crate) fn sort_out(&self, only: &Only) -> (BTreeSet<HostName>, Refusals) {
+        let refusals = self.explain(only, Leave::default());
+        let fit = self
+            .candidates
+            .iter()
+            .filter(|candidate| self.refuses(candidate, only, Leave::default()).is_none());
+        (fit.map(|candidate| candidate.name.clone()).collect(), refusals)
+    }
+
     fn is_better(&self, a: &Candidate<'_>, b: &Candidate<'_>, avoid: &BTreeSet<HostName>) -> bool {
         let spread = |candidate: &Candidate<'_>, n: usize| self.spread[n][candidate.spread[n]];
         let by_spread = (0..self.spread.len()).map(|n| spread(a, n).cmp(&spread(b, n)));

@@ -71,8 +71,12 @@ pub(crate) fn good(draft: &Draft<'_>) -> Result<i64, &'static str> {
     if draft.rollout.instead_of.is_some() {
         return Err("a person pinned it");
     }
-    let good = draft.rollout.current.filter(|number| !draft.is_updated(*number));
-    good.filter(|number| draft.service.template(*number).is_some())
+    let current = draft.rollout.current;
+    if current.is_some_and(|number| draft.is_updated(number)) {
+        return Err("it ran well before: there is nothing to go back to");
+    }
+    current
+        .filter(|number| draft.service.template(*number).is_some())
         .ok_or("no template before it ever ran well: there is nothing to go back to")
 }
 

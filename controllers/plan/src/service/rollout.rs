@@ -7,7 +7,7 @@ use evenkeel_api::name::{InstanceId, Slot};
 use evenkeel_api::record::{Desired, Phase};
 use evenkeel_api::service::{FailureAction, UpdateOrder};
 
-use super::draft::Draft;
+use super::draft::{Draft, Held};
 use super::exclusive;
 use super::failover::Presence;
 use super::filter::Leave;
@@ -34,9 +34,29 @@ pub(crate) fn begin(draft: &mut Draft<'_>) {
                 format!("copies are exchanged for those of template {wanted}"),
             );
         }
-        Some(_) => {}
+        Some(_) => anew(draft),
     }
     pins::obey(draft);
+}
+
+/// A person wants new copies of the template that all are of already: a rollout like any other, but that there
+/// is no template to blame or to go back to.
+fn anew(draft: &mut Draft<'_>) {
+    let stale = draft.copies.values().any(|copy| copy.stale && copy.desired == Desired::Run);
+    if draft.rollout.phase != Phase::Done || !stale {
+        return;
+    }
+    draft.rollout.phase = Phase::Rolling;
+    draft.rollout.failed.clear();
+    draft.tell(None, false, "RolloutStarted", "a person wants all copies exchanged for new ones".to_owned());
+}
+
+/// Why a copy is exchanged.
+fn cause(draft: &Draft<'_>, old: &Held<'_>) -> String {
+    match old.stale && draft.is_updated(old.template) {
+        true => "a person wants a new copy".to_owned(),
+        false => format!("rollout of template {}", draft.target()),
+    }
 }
 
 /// How long a new copy must be ready before the next one's turn.
@@ -71,7 +91,10 @@ pub(crate) fn judge(draft: &mut Draft<'_>) -> bool {
     }
     let target = draft.target();
     let watched = draft.copies.iter().filter(|(id, copy)| {
-        copy.template == target && copy.desired == Desired::Run && !draft.rollout.failed.contains(*id)
+        copy.template == target
+            && !copy.stale
+            && copy.desired == Desired::Run
+            && !draft.rollout.failed.contains(*id)
     });
     let watched: Vec<InstanceId> = watched.map(|(id, _)| id.clone()).collect();
     let mut newly = Vec::new();
@@ -189,7 +212,7 @@ pub(crate) fn exchange(draft: &mut Draft<'_>) {
 /// Whether no older copy of a slot is left: one that serves on beside a copy that failed is exchanged yet.
 fn is_exchanged(draft: &Draft<'_>, slot: &Slot) -> bool {
     let live = draft.live(slot);
-    live.iter().filter_map(|id| draft.copies.get(id)).all(|copy| draft.is_updated(copy.template))
+    live.iter().filter_map(|id| draft.copies.get(id)).all(|copy| draft.is_current(copy))
 }
 
 fn standing(draft: &mut Draft<'_>, slot: &Slot) -> Standing {
@@ -205,7 +228,7 @@ fn standing(draft: &mut Draft<'_>, slot: &Slot) -> Standing {
             false => Standing::UnderWay,
         };
     };
-    let updated = draft.copies.get(id).is_some_and(|copy| draft.is_updated(copy.template));
+    let updated = draft.copies.get(id).is_some_and(|copy| draft.is_current(copy));
     match updated {
         false => Standing::Outdated,
         true if is_good(draft, id) => Standing::Good,
@@ -233,7 +256,7 @@ fn exchange_slot(draft: &mut Draft<'_>, slot: &Slot, may_stop: bool) -> Option<U
     if draft.spec().order() == UpdateOrder::StartFirst && !one_only {
         match draft.pick(slot, target, Leave::default()) {
             Ok(host) => {
-                let cause = format!("rollout of template {target}");
+                let cause = cause(draft, &copy);
                 return draft.create(slot, host, target, cause).map(|_| UpdateOrder::StartFirst);
             }
             Err(refusals) => {
@@ -257,5 +280,6 @@ fn exchange_slot(draft: &mut Draft<'_>, slot: &Slot, may_stop: bool) -> Option<U
         draft.notes.insert(format!("{old} stays, since nothing could take its place: {refusals}"));
         return None;
     }
-    draft.leave(old, &format!("rollout of template {target}")).then_some(UpdateOrder::StopFirst)
+    let cause = cause(draft, &copy);
+    draft.leave(old, &cause).then_some(UpdateOrder::StopFirst)
 }

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use evenkeel_api::name::{InstanceId, Slot};
 use evenkeel_api::record::{Desired, Phase};
-use evenkeel_api::service::{DependencyCondition, Mode, RestartCondition, UpdateOrder};
+use evenkeel_api::service::{Mode, RestartCondition, UpdateOrder};
 
 use super::draft::{Draft, Held};
 use super::exclusive;
 use super::failover::Presence;
 use super::filter::{self, Leave};
-use super::{ready, rollback};
+use super::rollback;
+use super::survey::{self, Unmet};
 
 /// Copies on their way out, one step further: out of the names long enough, or stopped and to be forgotten.
 pub(crate) fn reap(draft: &mut Draft<'_>) {
@@ -75,36 +76,19 @@ fn replicated(draft: &mut Draft<'_>) -> Vec<Slot> {
     let mut surplus: Vec<Slot> = slots.iter().skip(replicas).map(|(slot, _)| slot.clone()).collect();
     surplus.reverse();
     slots.truncate(replicas);
-    let mut wanted: BTreeSet<u32> = slots.iter().filter_map(|(slot, _)| slot.number()).collect();
-    let mut next = 1;
-    while wanted.len() < replicas {
-        wanted.insert(next);
-        next += 1;
-    }
-    draft.wanted = wanted.into_iter().map(Slot::numbered).collect();
+    let kept: BTreeSet<u32> = slots.iter().filter_map(|(slot, _)| slot.number()).collect();
+    draft.wanted = survey::numbered(kept, replicas);
     surplus.extend(foreign);
     surplus
 }
 
-/// A slot on each host that is meant; a host that is only paused or gone keeps what it has.
+/// A slot on each host that is meant.
 fn global(draft: &mut Draft<'_>) -> Vec<Slot> {
-    let (spec, template) = (draft.spec(), &draft.spec().template);
-    let mut wanted = BTreeSet::new();
-    for (name, host) in draft.world.hosts.iter().filter(|(_, host)| host.accepted.is_some()) {
-        let slot = Slot::from(name);
-        let has = draft.live_slots().any(|(known, _)| *known == slot);
-        let meant = match filter::suits(host, spec, template, name) {
-            None => true,
-            Some(filter::Refusal::Paused | filter::Refusal::Absent | filter::Refusal::NoFacts) => has,
-            Some(_) => false,
-        };
-        if meant {
-            wanted.insert(slot);
-        }
-    }
+    let wanted =
+        survey::global(draft.world, draft.spec(), |slot| draft.live_slots().any(|(known, _)| known == slot));
     let surplus =
         draft.live_slots().map(|(slot, _)| slot).filter(|slot| !wanted.contains(*slot)).cloned().collect();
-    draft.wanted = wanted.into_iter().collect();
+    draft.wanted = wanted;
     surplus
 }
 
@@ -301,36 +285,13 @@ fn in_the_way(draft: &Draft<'_>, slot: &Slot, template: i64) -> Option<InstanceI
 
 /// What the first start of the service waits for.
 fn dependencies(draft: &mut Draft<'_>) -> Option<String> {
-    let created = draft.world.first_seq(draft.accepted.create_revision);
-    if draft.rollout.seq > created || !draft.copies.is_empty() {
-        return None;
-    }
+    let created = draft.accepted.create_revision;
+    let unmet = survey::unmet(draft.world, draft.id, draft.service, created, draft.spec());
     let mut waits = Vec::new();
-    for (name, dependency) in &draft.spec().depends_on {
-        let id = evenkeel_api::name::Scoped { namespace: draft.id.namespace.clone(), name: name.clone() };
-        let service = draft.world.services.get(&id);
-        let exists = service.is_some_and(|service| service.accepted.is_some());
-        if !exists && !dependency.required {
-            continue;
-        }
-        let met = service.is_some_and(|service| {
-            service.copies.iter().any(|(copy_id, copy)| {
-                let runs = copy.observed.as_ref().is_some_and(ready::runs)
-                    && copy.record.as_ref().is_some_and(|record| record.value.desired == Desired::Run);
-                match dependency.condition {
-                    DependencyCondition::ServiceStarted => runs,
-                    DependencyCondition::ServiceHealthy => {
-                        let listed = ready::listed(service).get(copy_id).copied();
-                        runs && (listed == Some(true) || ready::is_ready(service, copy, false))
-                    }
-                }
-            })
-        });
-        if !met {
-            let state = if exists { "ready" } else { "there" };
-            waits.push(format!("{id} is not {state}"));
-            draft.plan.waits_for.insert(id);
-        }
+    for Unmet { service, exists, .. } in unmet {
+        let state = if exists { "ready" } else { "there" };
+        waits.push(format!("{service} is not {state}"));
+        draft.plan.waits_for.insert(service);
     }
     (!waits.is_empty()).then(|| format!("waits for its first start: {}", waits.join(", ")))
 }

@@ -166,7 +166,7 @@ fn count(draft: &Draft<'_>) -> Copies {
         desired: number(draft.wanted.len()),
         running: number(live().filter(there).filter(|copy| copy.runs()).count()),
         ready: number(live().filter(|copy| copy.available()).count()),
-        updated: number(live().filter(|copy| draft.is_updated(copy.template)).count()),
+        updated: number(live().filter(|copy| draft.is_current(copy)).count()),
     }
 }
 
@@ -216,8 +216,12 @@ fn progressing(draft: &Draft<'_>, copies: &Copies) -> Finding {
     }
     match (&draft.rollout.phase, pins::note(draft.service, &draft.rollout, draft.id)) {
         (Phase::Rolling, _) => {
-            let mut message =
-                format!("{} of {} copies are of template {}", copies.updated, copies.desired, draft.target());
+            let anew = draft.copies.values().any(|copy| copy.stale && copy.desired == Desired::Run);
+            let of = match anew {
+                true => "new".to_owned(),
+                false => format!("of template {}", draft.target()),
+            };
+            let mut message = format!("{} of {} copies are {of}", copies.updated, copies.desired);
             for (slot, wait) in &draft.waits {
                 message.push_str(&format!("; slot {slot} {wait}"));
             }

@@ -14,6 +14,7 @@ use evenkeel_api::service::{Mount, MountSource, Port, Published, ServiceSpec, Up
 use super::*;
 
 mod accounts;
+mod anew;
 mod batches;
 mod brake;
 mod cases;
@@ -34,6 +35,7 @@ mod restarting;
 mod rollbacks;
 mod rollouts;
 mod slots;
+mod surveys;
 mod telling;
 mod words;
 
