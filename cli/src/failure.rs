@@ -30,6 +30,11 @@ impl Failure {
         Self::new(message)
     }
 
+    /// Nothing failed, and two texts differ: exit code 1, as with diff(1), without a word.
+    pub fn differs() -> Self {
+        Self { code: 1, message: String::new() }
+    }
+
     /// It was done, but what was asked for did not come about: exit code 3.
     pub fn not_converged(message: impl fmt::Display) -> Self {
         Self { code: 3, message: message.to_string() }

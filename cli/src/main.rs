@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use evenkeel_api::record::LEVEL;
 use evenkeel_etcd::{EtcdConfig, EtcdStore, EtcdTls};
 use evenkeel_runtime::env::{SystemClock, WallClock};
@@ -13,8 +13,8 @@ use evenkeel_runtime::store::Store;
 mod checkup;
 mod cluster;
 mod commands;
+mod complete;
 mod config;
-
 mod documents;
 mod failure;
 mod output;
@@ -23,13 +23,16 @@ mod plan_file;
 mod polling;
 mod snapshot;
 mod steps;
+mod unified;
 mod wait;
+mod why;
 mod words;
 mod worker;
 
 use commands::{
-    apply, backup, brake, controller, delete, describe, dev, doctor, etcd, events, get, host, import, init,
-    plan, recover, restore, rollout, schema, status, upgrade, user, validate,
+    apply, backup, brake, completion, controller, delete, describe, dev, diff, doctor, etcd, events, explain,
+    get, host, import, init, man, plan, recover, restart, restore, rollout, scale, schema, status, upgrade,
+    user, validate, wait as wait_for,
 };
 use failure::Failure;
 
@@ -52,12 +55,13 @@ Examples:
   evenkeel apply -f shop/ --wait          a folder of documents, until every copy is ready
   evenkeel status                         what is wrong and why, then hosts and services
   evenkeel describe shop/web              all that is known of one service
+  evenkeel explain shop/web               why it does not run, or is not in the names
   evenkeel plan -f shop/web.yaml          what would happen, and on which hosts
   evenkeel doctor --all                   what hurts, or will, and what mends it
   evenkeel get copies shop/web -o json    for a program
   evenkeel import compose.yaml >s.yaml    Compose files into documents, with a report
 
-Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 did not come about, 4 time ran out";
+Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 did not come about, 4 time ran out; `diff` has its own";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -71,16 +75,28 @@ enum Command {
     Get(get::Get),
     /// All that is known of one object
     Describe(describe::Describe),
+    /// Why something runs or does not: a service, a slot, a copy, a name, a host
+    Explain(explain::Explain),
     /// What is wrong and why, newest first; then hosts, services and networks
     Status,
     /// What hurts, or will, on hosts and in etcd, and the command that mends it
     Doctor(doctor::Doctor),
+    /// What files would change in the stored documents
+    Diff(diff::Diff),
+    /// Another number of copies, written into the stored document
+    Scale(scale::Scale),
+    /// New copies in place of all that there are, by the rollout's rules
+    Restart(restart::Restart),
+    /// Until services are ready, of their newest template, or gone
+    Wait(wait_for::Wait),
     /// Take documents out of the store
     Delete(delete::Delete),
     /// What happened and why, newest last
     Events(events::Events),
     /// The exchange of a service's copies: status, history, pause, resume, retry, rollback, unpin
     Rollout(rollout::Rollout),
+    /// The templates of a service that are kept, and what became of them: `rollout history`
+    History(rollout::Which),
     /// Run an older template of a service, until the document brings another or you unpin it
     Rollback(rollout::Back),
     /// Exchange no copies of a service, whatever documents say, until you resume or unpin
@@ -111,6 +127,13 @@ enum Command {
     Import(import::Import),
     /// A cluster of this one machine, to try things out; ends with Ctrl-C, and leaves nothing
     Dev(dev::Dev),
+    /// What a shell needs to complete commands, and the names of the cluster's objects
+    Completion(completion::Completion),
+    /// What may come next on a command line; for the shells
+    #[command(hide = true)]
+    Complete(completion::Complete),
+    /// Manual pages, into a folder
+    Man(man::Man),
     /// Run controllers on this host
     Controller(controller::Controller),
 }
@@ -123,7 +146,9 @@ fn main() -> ExitCode {
     match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("error: {failure}");
+            if !failure.message.is_empty() {
+                eprintln!("error: {failure}");
+            }
             ExitCode::from(failure.code)
         }
     }
@@ -135,6 +160,15 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Schema(command) => return command.run(format),
         Command::Validate(command) => return command.run(),
         Command::Import(command) => return command.run(format),
+        Command::Man(command) => return command.run(Cli::command()),
+        Command::Completion(command) => {
+            command.run();
+            return Ok(());
+        }
+        Command::Complete(command) => {
+            command.run(&cli.settings, Cli::command());
+            return Ok(());
+        }
         _ => {}
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -161,7 +195,16 @@ fn run(cli: &Cli) -> Result<(), Failure> {
             Command::Plan(command) => command.run(&store, format).await,
             Command::Get(command) => command.run(&store, format).await,
             Command::Describe(command) => command.run(&store, format, now).await,
+            Command::Explain(command) => command.run(&store, format, now).await,
             Command::Status => status::run(&store, format, now).await,
+            Command::Diff(command) => match command.run(&store).await? {
+                true => Err(Failure::differs()),
+                false => Ok(()),
+            },
+            Command::Scale(command) => command.run(&store).await,
+            Command::Restart(command) => command.run(&store).await,
+            Command::Wait(command) => command.run(&store).await,
+            Command::History(which) => which.history(&store, format).await,
             Command::Delete(command) => command.run(&store).await,
             Command::Events(command) => command.run(&store, format, now).await,
             Command::Rollout(command) => command.run(&store, format).await,
@@ -182,6 +225,9 @@ fn run(cli: &Cli) -> Result<(), Failure> {
             | Command::Schema(_)
             | Command::Validate(_)
             | Command::Import(_)
+            | Command::Completion(_)
+            | Command::Complete(_)
+            | Command::Man(_)
             | Command::Controller(_) => Ok(()),
         }
     })

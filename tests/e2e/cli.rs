@@ -62,7 +62,7 @@ fn answers_are_for_programs_too() {
         lab.put("networks/lan", &documents::lan());
         lab.put("services/shop/idle", &documents::idle("replicas: 2"));
         lab.settled("shop/idle", 2, 60);
-        let questions: [&[&str]; 13] = [
+        let questions: [&[&str]; 15] = [
             &["status"],
             &["get", "services"],
             &["get", "networks"],
@@ -73,6 +73,8 @@ fn answers_are_for_programs_too() {
             &["describe", "network", "lan"],
             &["describe", "host", "h1"],
             &["events"],
+            &["explain", "shop/idle"],
+            &["history", "shop/idle"],
             &["rollout", "status", "shop/idle"],
             &["brake", "status"],
             &["host", "list"],
@@ -103,5 +105,44 @@ fn answers_are_for_programs_too() {
         lab.keel(&["delete", "shop/idle"]).ok();
         assert_ne!(lab.keel(&["delete", "shop/idle"]).code, 0, "deleting what is not there says so");
         lab.keel(&["delete", "network", "lan"]).ok();
+    });
+}
+
+#[test]
+fn everyday_verbs_do_what_they_say_and_explain_says_why_not() {
+    case(|lab| {
+        lab.put("networks/lan", &documents::lan());
+        let web = documents::web("1", "replicas: 2, update_config: {monitor: 1s}");
+        let web = named(&web, "name: web, namespace: shop");
+        apply(lab, &["--wait", "--timeout", "90s"], &web).ok();
+        let explain =
+            |what: &str| lab.keel(&["explain", what]).ok().lines().next().unwrap_or_default().to_owned();
+        assert_eq!(explain("shop/web"), "Service shop/web runs: 2 of 2 copies are ready and in the names");
+        assert!(explain("web.shop.internal").starts_with("web.shop.internal leads to 10.88."));
+
+        let diff = |text: &str| lab.feed(&["keel", "diff", "-f", "-"], text);
+        assert_eq!(diff(&web).code, 0);
+        lab.keel(&["scale", "shop/web=3", "--wait", "--timeout", "60s"]).ok();
+        assert_eq!(lab.copies("shop/web").len(), 3);
+        let differs = diff(&web);
+        assert!(differs.code == 1 && differs.out.contains("{replicas: 3, update_config"), "{differs:?}");
+
+        let ids = || -> Vec<String> {
+            lab.copies("shop/web").iter().map(|(_, copy)| copy.instance().to_string()).collect()
+        };
+        let before = ids();
+        lab.keel(&["restart", "shop/web", "--wait", "--timeout", "90s"]).ok();
+        let after = ids();
+        assert!(after.len() == 3 && before.iter().all(|old| !after.contains(old)), "{before:?} {after:?}");
+
+        lab.put("services/shop/huge", &documents::idle("resources: {reservations: {memory: 900G}}"));
+        let said = || explain("shop/huge/1");
+        evenkeel_tests::lab::eventually(20, "explain says what is lacking", || match said() {
+            said if said.contains("lack memory (900G is reserved)") => Ok(()),
+            said => Err(said),
+        });
+        lab.keel(&["delete", "shop/web"]).ok();
+        lab.keel(&["wait", "shop/web", "--for", "gone", "--timeout", "60s"]).ok();
+        assert_eq!(lab.copies("shop/web").len(), 0);
     });
 }

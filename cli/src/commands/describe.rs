@@ -141,6 +141,9 @@ pub fn rollout(rollout: &Rollout, pin: &Pin) {
         let why = rollout.evidence.get(template).map_or("its copies failed", String::as_str);
         say!("rejected  template @{template}: {why}");
     }
+    if pin.restart.is_some() && rollout.phase != Phase::Done {
+        say!("restart   new copies in place of all that were there, wanted by a person");
+    }
     if pin.pause {
         say!("paused    by a person");
     }

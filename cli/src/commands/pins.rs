@@ -63,6 +63,12 @@ impl Known {
         })
     }
 
+    /// What is known where only that is.
+    #[cfg(test)]
+    pub fn of(id: ServiceId, rollout: Rollout, pin: Pin) -> Self {
+        Self { id, rollout, pin, said: 0, newest: None, images: BTreeMap::new() }
+    }
+
     /// The number of the document's template.
     pub fn newest(&self) -> Result<i64, Failure> {
         self.newest

@@ -84,7 +84,7 @@ impl Rollout {
                 }
                 status(store, &id, format).await
             }
-            Verb::History(which) => pins::history(store, &which.id()?, format).await,
+            Verb::History(which) => which.history(store, format).await,
             Verb::Resume(which) => resume(store, &which.id()?).await,
             Verb::Retry(which) => retry(store, &which.id()?).await,
             Verb::Rollback(back) => back.run(store).await,
@@ -95,11 +95,23 @@ impl Rollout {
 }
 
 impl Which {
-    fn id(&self) -> Result<ServiceId, Failure> {
+    /// The service that is meant.
+    ///
+    /// # Errors
+    /// It is no name, or needs a namespace.
+    pub fn id(&self) -> Result<ServiceId, Failure> {
         match words::object(Kind::Service, &self.service, self.namespace.as_ref())? {
             ObjectRef::Service(id) => Ok(id),
             other => Err(Failure::new(format!("{other} is no service"))),
         }
+    }
+
+    /// Prints the templates that are kept.
+    ///
+    /// # Errors
+    /// There is no such service, or the store does not answer.
+    pub async fn history(&self, store: &Arc<dyn Store>, format: Format) -> Result<(), Failure> {
+        pins::history(store, &self.id()?, format).await
     }
 
     /// Pauses the exchange of copies.
