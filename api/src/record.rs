@@ -25,8 +25,10 @@ pub use workload::{
 pub struct Timestamp(pub i64);
 
 /// The newest feature level that this version understands. What a record may hold that the version before cannot read has a level
-/// of its own: nobody writes it before the cluster is at that level, and `upgrade` raises it once every host is.
-pub const LEVEL: u32 = 1;
+/// of its own: nobody writes it before the cluster is at that level. New clusters are; others get there by `upgrade --finish`.
+///
+/// 2: [`Pin::restart`].
+pub const LEVEL: u32 = 2;
 
 /// `cluster`: who this cluster is. Create-only; epoch and level move by operator command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

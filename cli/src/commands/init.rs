@@ -10,7 +10,7 @@ use clap::Args;
 use evenkeel_api::access::Role;
 use evenkeel_api::key::Key;
 use evenkeel_api::name::HostName;
-use evenkeel_api::record::Cluster;
+use evenkeel_api::record::{Cluster, LEVEL};
 use evenkeel_etcd::EtcdStore;
 use evenkeel_etcd::rights::{Access, Admin};
 use evenkeel_runtime::env::Env;
@@ -142,7 +142,7 @@ pub async fn answers(admin: &Admin) -> Result<(), Failure> {
 
 /// Says which cluster this etcd is, unless it is one already.
 async fn found(store: &Arc<dyn Store>, book: &Book) -> Result<(), Failure> {
-    let cluster = Cluster { uid: book.facts.uid.clone(), epoch: 1, level: 1, floor: 0 };
+    let cluster = Cluster { uid: book.facts.uid.clone(), epoch: 1, level: LEVEL, floor: 0 };
     let value = serde_json::to_vec(&cluster).map_err(Failure::new)?;
     let txn = TxnBuilder::new().if_absent(&Key::Cluster).put(&Key::Cluster, value);
     if store.commit(&txn.build()?).await?.succeeded {

@@ -3,17 +3,18 @@
 use std::sync::Arc;
 
 use clap::Args;
+use evenkeel_api::key::Key;
 use evenkeel_api::meta::ObjectRef;
 use evenkeel_api::name::ServiceId;
 use evenkeel_api::quantity::Span;
-use evenkeel_api::record::{Phase, Pin};
+use evenkeel_api::record::{Cluster, LEVEL, Phase, Pin};
 use evenkeel_runtime::store::Store;
 
 use super::pins::Known;
 use super::rollout::Which;
 use crate::failure::Failure;
 use crate::output::say;
-use crate::wait;
+use crate::{snapshot, wait};
 
 /// Which service.
 #[derive(Debug, Args)]
@@ -35,6 +36,9 @@ pub struct Restart {
     timeout: Span,
 }
 
+/// The level of clusters whose leaders know what it means.
+const SINCE: u32 = 2;
+
 impl Restart {
     /// Says that it is wanted.
     ///
@@ -42,6 +46,14 @@ impl Restart {
     /// There is no such service, its rollout stands still, or the store does not answer.
     pub async fn run(&self, store: &Arc<dyn Store>) -> Result<(), Failure> {
         let id = self.which.id()?;
+        let cluster = snapshot::get::<Cluster>(store, &Key::Cluster).await?;
+        let level = cluster.map_or(LEVEL, |found| found.value.level);
+        if level < SINCE {
+            return Err(Failure::new(
+                "leaders of before 0.2.0 cannot read that a restart is wanted, and this cluster may still go back to them: once \
+                 it shall not, say `evenkeel upgrade --finish`",
+            ));
+        }
         let known = Known::read(store, &id).await?;
         known.put(store, &wanted(&known, &id)?).await?;
         say!("Service {id}: all copies are exchanged for new ones");

@@ -32,6 +32,7 @@ Examples:
   evenkeel upgrade --image registry.lan:5000/evenkeel:1       back again: the same
   evenkeel upgrade --etcd-image registry.lan:5000/etcd:3.5.31
   evenkeel upgrade                                            the same names, pulled again
+  evenkeel upgrade --finish                                   from now on, no way back
 
 No container of yours is touched: controllers are exchanged on one host after the other, those that lead last. Where one is sick
 afterwards, it stops; done again, it goes on. With --image it is for whoever made the cluster by `evenkeel init`, and also puts this
@@ -47,6 +48,9 @@ pub struct Upgrade {
     /// A host to leave as it is, as one that is switched off; may be given again
     #[arg(long = "skip", value_name = "HOST")]
     skip: Vec<HostName>,
+    /// There is no way back any more behind what hosts run then: what older ones cannot read may be used
+    #[arg(long)]
+    finish: bool,
     /// How long each host is watched before the next one: longer than its lease, which the controllers of before renewed
     #[arg(long, default_value = "15s")]
     watch: Span,
@@ -106,7 +110,7 @@ impl Upgrade {
         if let Some(book) = &work.book {
             book.save()?;
         }
-        raise(&work.store, level).await
+        raise(&work.store, level, self.finish).await
     }
 }
 
@@ -258,10 +262,16 @@ fn version(said: &str) -> Option<Version> {
     Some(Version { name: name.to_owned(), level })
 }
 
-/// Lets everyone use what all understand now.
-async fn raise(store: &Arc<dyn Store>, level: u32) -> Result<(), Failure> {
+/// Lets everyone use what all understand now, if that is wished.
+async fn raise(store: &Arc<dyn Store>, level: u32, finish: bool) -> Result<(), Failure> {
     let Some(found) = snapshot::get::<Cluster>(store, &Key::Cluster).await? else { return Ok(()) };
     if level <= found.value.level {
+        return Ok(());
+    }
+    if !finish {
+        say!(
+            "all hosts know what came with level {level}: once you will not go back, `evenkeel upgrade --finish` lets it be used"
+        );
         return Ok(());
     }
     let value = serde_json::to_vec(&Cluster { level, ..found.value }).map_err(Failure::new)?;
@@ -304,12 +314,12 @@ mod tests {
     #[tokio::test]
     async fn the_level_is_raised_and_never_lowered() {
         let store: Arc<dyn Store> = Arc::new(evenkeel_etcd::MemoryStore::new(1));
-        raise(&store, 2).await.unwrap();
+        raise(&store, 2, true).await.unwrap();
         let cluster = Cluster { uid: "u".into(), epoch: 3, level: 1, floor: 9 };
         let put = TxnBuilder::new().put(&Key::Cluster, serde_json::to_vec(&cluster).unwrap());
         store.commit(&put.build().unwrap()).await.unwrap();
-        for (level, expected) in [(0, 1), (2, 2), (1, 2)] {
-            raise(&store, level).await.unwrap();
+        for (level, finish, expected) in [(0, true, 1), (2, false, 1), (2, true, 2), (1, true, 2)] {
+            raise(&store, level, finish).await.unwrap();
             let found = snapshot::get::<Cluster>(&store, &Key::Cluster).await.unwrap().unwrap().value;
             assert_eq!(found, Cluster { level: expected, ..cluster.clone() });
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use evenkeel_api::key::{Controller, Key};
 use evenkeel_api::local::Beat;
-use evenkeel_api::record::{Cluster, Facts};
+use evenkeel_api::record::{Cluster, Facts, LEVEL};
 use evenkeel_engine::{Engine, EngineError};
 use evenkeel_plan::host::document::document;
 use evenkeel_plan::host::facts::{self, facts};
@@ -159,7 +159,7 @@ impl Card {
             }
             Action::Found => {
                 let uid = format!("{:016x}", self.deps.env.random());
-                let cluster = Cluster { uid, epoch: 1, level: 1, floor: 0 };
+                let cluster = Cluster { uid, epoch: 1, level: LEVEL, floor: 0 };
                 TxnBuilder::new().if_absent(&Key::Cluster).put(&Key::Cluster, json(&cluster)?)
             }
             Action::Document => {

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use evenkeel_api::record::{Alive, Cluster, Facts};
+use evenkeel_api::record::{Alive, Cluster, Facts, LEVEL};
 use evenkeel_engine::fake::FakeEngine;
 use evenkeel_etcd::MemoryStore;
 use evenkeel_plan::host::facts;
@@ -112,7 +112,7 @@ async fn the_first_host_founds_the_cluster_and_describes_itself() {
     world.until_alive(true).await;
     sleep(ms(500)).await;
     let cluster: Cluster = serde_json::from_str(&world.text("cluster").await.unwrap()).unwrap();
-    assert_eq!((cluster.uid.len(), cluster.epoch, cluster.level), (16, 1, 1));
+    assert_eq!((cluster.uid.len(), cluster.epoch, cluster.level), (16, 1, LEVEL));
     let facts: Facts = serde_json::from_str(&world.text("facts/h1").await.unwrap()).unwrap();
     assert_eq!((facts.addresses[0].address.to_string(), facts.addresses[0].prefix), ("10.0.0.11".into(), 24));
     let text = world.text("hosts/h1").await.unwrap();
