@@ -13,7 +13,7 @@ use evenkeel_api::record::{Cluster, LEVEL, Leader};
 use evenkeel_etcd::EtcdStore;
 use evenkeel_etcd::rights::Admin;
 use evenkeel_runtime::store::{Store, TxnBuilder};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use super::{init, status};
 use crate::cluster::book::Book;
@@ -179,31 +179,32 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Waits until the host is as well as before, and stays so for a while.
+    /// Waits until the host was as well as before for a while without a break: another one may have to lead first.
     async fn well(&self, host: &HostName, place: &Place, version: &Version) -> Result<(), Failure> {
-        let look = async || {
-            place.ask(RUNS)?;
-            self.sick(host, version).await
-        };
-        poll(WELL_WITHIN, async || match look().await {
-            Ok(None) => Ok(Step::Done(())),
-            Ok(Some(why)) => Ok(Step::NotYet(Failure::not_converged(why))),
-            Err(failure) => Ok(Step::NotYet(failure)),
+        let mut known: Option<(String, Instant)> = None;
+        poll(WELL_WITHIN + self.command.watch.0, async || {
+            let ill = match place.ask(RUNS) {
+                Err(failure) => Some(failure),
+                Ok(runs) => match &known {
+                    Some((before, _)) if *before != runs => {
+                        Some(Failure::not_converged(format!("its controllers ended and began again: {runs}")))
+                    }
+                    _ => {
+                        let why = self.sick(host, version).await;
+                        known.get_or_insert_with(|| (runs, Instant::now()));
+                        why.unwrap_or_else(|failure| Some(failure.message)).map(Failure::not_converged)
+                    }
+                },
+            };
+            if let Some(failure) = ill {
+                known = None;
+                return Ok(Step::NotYet(failure));
+            }
+            let long_enough =
+                known.as_ref().is_some_and(|(_, since)| since.elapsed() >= self.command.watch.0);
+            Ok(Step::once(long_enough, || Failure::timed_out("it was not well for long enough")))
         })
-        .await?;
-        let before = place.ask(RUNS)?;
-        let end = Instant::now() + self.command.watch.0;
-        while Instant::now() < end {
-            sleep(Duration::from_millis(500)).await;
-            let now = place.ask(RUNS)?;
-            if now != before {
-                return Err(Failure::not_converged(format!("its controllers ended and began again: {now}")));
-            }
-            if let Some(why) = self.sick(host, version).await? {
-                return Err(Failure::not_converged(why));
-            }
-        }
-        Ok(())
+        .await
     }
 
     /// What is wrong with the host, or with anything since it was exchanged.

@@ -1,6 +1,7 @@
 //! HTTP requests, each on a connection of its own, at a steady rate.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -27,14 +28,14 @@ struct State {
 }
 
 /// Sends `rate` requests a second to the addresses of `name`, one after the other.
-pub async fn load(server: Ipv4Addr, name: &str, port: u16, rate: u32, mut end: oneshot::Receiver<()>) {
+pub async fn load(servers: Vec<Ipv4Addr>, name: &str, port: u16, rate: u32, mut end: oneshot::Receiver<()>) {
     let state = Rc::new(RefCell::new(State::default()));
     let tasks = LocalSet::new();
     let name = name.to_owned();
     tasks
         .run_until(async {
-            look_up(&state, server, &name).await;
-            let resolver = tokio::task::spawn_local(keep_looking_up(state.clone(), server, name));
+            look_up(&state, &servers, &name).await;
+            let resolver = tokio::task::spawn_local(keep_looking_up(state.clone(), servers, name));
             let mut tick = tokio::time::interval(Duration::from_secs(1) / rate.max(1));
             tick.set_missed_tick_behavior(MissedTickBehavior::Burst);
             loop {
@@ -52,16 +53,16 @@ pub async fn load(server: Ipv4Addr, name: &str, port: u16, rate: u32, mut end: o
     std::mem::take(&mut state.borrow_mut().tally).print();
 }
 
-async fn keep_looking_up(state: Rc<RefCell<State>>, server: Ipv4Addr, name: String) {
+async fn keep_looking_up(state: Rc<RefCell<State>>, servers: Vec<Ipv4Addr>, name: String) {
     loop {
         tokio::time::sleep(RESOLVE_EVERY).await;
-        look_up(&state, server, &name).await;
+        look_up(&state, &servers, &name).await;
     }
 }
 
-async fn look_up(state: &RefCell<State>, server: Ipv4Addr, name: &str) {
+async fn look_up(state: &RefCell<State>, servers: &[Ipv4Addr], name: &str) {
     let begun = Instant::now();
-    match resolve(server, name).await {
+    match resolve_at(servers, name).await {
         Ok(found) => state.borrow_mut().addresses = found.into_iter().collect(),
         Err(why) => {
             let mut state = state.borrow_mut();
@@ -70,6 +71,18 @@ async fn look_up(state: &RefCell<State>, server: Ipv4Addr, name: &str) {
             state.tally.count(begun.elapsed(), Err(format!("name: {why}")), name);
         }
     }
+}
+
+/// As a resolver with that list: the next one where one does not answer.
+async fn resolve_at(servers: &[Ipv4Addr], name: &str) -> Result<BTreeSet<Ipv4Addr>, String> {
+    let mut found = Err("no server to ask".to_owned());
+    for server in servers {
+        found = resolve(*server, name).await;
+        if found.is_ok() {
+            break;
+        }
+    }
+    found
 }
 
 async fn one(state: Rc<RefCell<State>>, port: u16) {

@@ -2,7 +2,8 @@
 //! its standard input ends, and then prints one line of JSON with what it counted.
 //!
 //! ```text
-//! load http SERVER NAME PORT RATE     RATE requests a second, NAME resolved at SERVER every 0.5 s
+//! load http SERVER,… NAME PORT RATE   RATE requests a second, NAME resolved every 0.5 s at SERVER, or the next if it
+//!                                     does not answer
 //! load names SERVER EVERY NAME…       asks for each NAME every EVERY ms; a line at each change:
 //!                                     MILLISECONDS-SINCE-1970 NAME ADDRESS,ADDRESS…|why not
 //! load fetch ADDRESS PORT EVERY       asks one address every EVERY ms; a line at each change:
@@ -22,7 +23,7 @@ use std::process::ExitCode;
 use tokio::sync::oneshot;
 
 const USAGE: &str =
-    "load http SERVER NAME PORT RATE | load names SERVER EVERY NAME… | load fetch ADDRESS PORT EVERY";
+    "load http SERVER,… NAME PORT RATE | load names SERVER EVERY NAME… | load fetch ADDRESS PORT EVERY";
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -44,8 +45,9 @@ fn run(words: &[String]) -> Result<(), String> {
     let end = end_of_input();
     runtime.block_on(async {
         match words.as_slice() {
-            ["http", server, name, port, rate] => {
-                http::load(address(server)?, name, number(port)?, number(rate)?, end).await;
+            ["http", servers, name, port, rate] => {
+                let servers = servers.split(',').map(address).collect::<Result<_, _>>()?;
+                http::load(servers, name, number(port)?, number(rate)?, end).await;
             }
             ["names", server, every, names @ ..] if !names.is_empty() => {
                 dns::watch(address(server)?, number(every)?, names, end).await;
