@@ -23,7 +23,6 @@ mod plan_file;
 mod polling;
 mod snapshot;
 mod steps;
-mod unified;
 mod wait;
 mod why;
 mod words;

@@ -73,7 +73,6 @@ fn a_sick_host_is_the_last(lab: &Lab, other: &Path) {
     assert!(done.err.contains("is not well"), "{}", done.err);
     let changed = images().iter().zip(&before).filter(|(now, then)| now != then).count();
     assert_eq!(changed, 1, "hosts that were exchanged");
-    lab.settled("shop/web", 6, 30);
     let sick =
         lab.hosts().into_iter().zip(&before).find(|(host, then)| {
             lab.docker(host, &["inspect", "-f", "{{.Image}}", "evenkeel"]).ok() != **then
@@ -84,6 +83,7 @@ fn a_sick_host_is_the_last(lab: &Lab, other: &Path) {
     eventually(30, "all hosts are alive", || {
         if lab.alive().len() == before.len() { Ok(()) } else { Err("not all".to_owned()) }
     });
+    lab.settled("shop/web", 6, 60);
     lab.keel(&["upgrade", "--watch", "1s"]).ok();
     assert_eq!(images(), before);
 }

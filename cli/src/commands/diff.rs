@@ -8,11 +8,11 @@ use evenkeel_api::key::Key;
 use evenkeel_api::name::Namespace;
 use evenkeel_api::text::{Document, DocumentSpec, Origin, parse_document_bytes};
 use evenkeel_runtime::store::{Kv, Store};
+use similar::TextDiff;
 
 use crate::documents::{self, FromFile};
 use crate::failure::Failure;
 use crate::output::{is_lively, say};
-use crate::unified::unified;
 
 /// What to compare.
 #[derive(Debug, Args)]
@@ -54,15 +54,15 @@ impl Diff {
                 true => canonical(&found, kv.as_ref())?,
                 false => (kv.as_ref().map(written).unwrap_or_default(), found.document.source.clone()),
             };
-            let lines = unified(&old, &new);
-            if lines.is_empty() {
+            if old == new {
                 continue;
             }
             differs = true;
             let revision = kv.map_or("not there".to_owned(), |kv| format!("revision {}", kv.mod_revision));
             print(&format!("--- {} ({revision})", Key::Document(found.document.object.clone())));
             print(&format!("+++ {} line {}", found.file, found.document.line));
-            lines.iter().for_each(|line| print(line));
+            let compared = TextDiff::from_lines(&old, &new);
+            compared.unified_diff().to_string().lines().for_each(print);
         }
         Ok(differs)
     }
@@ -133,7 +133,6 @@ mod tests {
         let third =
             document("metadata: {name: web, namespace: shop}\nspec: {image: web, environment: [A=1, B=3]}");
         assert_eq!(form(&one).unwrap(), form(&other).unwrap());
-        let differs = unified(&form(&one).unwrap(), &form(&third).unwrap());
-        assert_eq!(differs.iter().filter(|line| line.starts_with(['-', '+'])).count(), 2, "{differs:?}");
+        assert_ne!(form(&one).unwrap(), form(&third).unwrap());
     }
 }
