@@ -29,9 +29,9 @@ mod words;
 mod worker;
 
 use commands::{
-    apply, backup, brake, completion, controller, delete, describe, dev, diff, doctor, etcd, events, explain,
-    get, host, import, init, man, plan, recover, restart, restore, rollout, scale, schema, status, upgrade,
-    user, validate, wait as wait_for,
+    apply, backup, brake, cert, completion, controller, delete, describe, dev, diff, doctor, etcd, events,
+    explain, get, host, import, init, man, plan, recover, restart, restore, rollout, scale, schema, status,
+    upgrade, user, validate, wait as wait_for,
 };
 use failure::Failure;
 
@@ -110,6 +110,8 @@ enum Command {
     Host(host::Host),
     /// People, and what they may do: list, add, remove
     User(user::User),
+    /// New certificates: rotate
+    Cert(cert::Cert),
     /// Another version of the controllers, host by host, without touching a container
     Upgrade(upgrade::Upgrade),
     /// The members of the cluster's etcd: list, add, replace, defrag
@@ -178,6 +180,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
             Command::Dev(command) => return command.run().await,
             Command::User(command) => return command.run().await,
             Command::Etcd(command) => return command.run().await,
+            Command::Cert(command) => return command.run(&cli.settings).await,
             Command::Upgrade(command) => return command.run(&cli.settings).await,
             Command::Backup(command) => return command.run(&cli.settings).await,
             Command::Restore(command) => return command.run().await,
@@ -216,6 +219,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
             | Command::Dev(_)
             | Command::User(_)
             | Command::Etcd(_)
+            | Command::Cert(_)
             | Command::Upgrade(_)
             | Command::Backup(_)
             | Command::Restore(_)

@@ -114,8 +114,8 @@ fn versions(chart: &mut Chart, found: &Cluster) {
         let each: Vec<String> = versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
         each.join(", ")
     };
-    let upgrade = "ETCD_IMAGE of 3.5.30 or later in /etc/evenkeel-etcd/local.env of each host that carries it, then \
-                   evenkeel-etcd start there, one after the other";
+    let upgrade =
+        "evenkeel upgrade --etcd-image IMAGE, of 3.5.30 or later; an etcd of your own, as its makers say";
     let lowest = versions.values().filter_map(|version| numbers(version)).min();
     if lowest.is_some_and(|lowest| lowest < OLDEST) {
         return chart.hurts(check, format!("etcd is too old: {}; 3.4 or later is needed", said()), upgrade);

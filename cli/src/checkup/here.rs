@@ -214,17 +214,14 @@ fn containers(docker: &Docker, settings: &Settings, etcd: bool, keeps: bool) -> 
 }
 
 fn certificates(settings: &Settings, etcd: bool, keeps: bool) -> Vec<Shown> {
-    let address = settings.or("EVENKEEL_ADDRESS", "ADDRESS");
-    let host = settings.host().map_or_else(|_| "NAME".to_owned(), |host| host.to_string());
-    let again = format!("where the cluster was made: evenkeel host add {address} --name {host}");
-    let restart = format!("{again}; then there: evenkeel-host restart");
+    let again = "where the cluster was made: evenkeel cert rotate";
     let mut found = Vec::new();
     if let Some(folder) = settings.get("EVENKEEL_IDENTITIES") {
         let folders = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
         let mut folders: Vec<_> = folders.map(|entry| entry.path()).collect();
         folders.sort();
         for folder in folders {
-            found.push(shown(&folder.join("client.crt"), &restart));
+            found.push(shown(&folder.join("client.crt"), again));
             found.push(shown(&folder.join("ca.crt"), super::store::AUTHORITY));
         }
     }
@@ -232,14 +229,12 @@ fn certificates(settings: &Settings, etcd: bool, keeps: bool) -> Vec<Shown> {
         let mend = "there: put a new one into its place, then evenkeel-host restart";
         found.extend(settings.get(name).map(|path| shown(Path::new(path), mend)));
     }
-    let of_etcd =
-        [("server.crt", again.as_str()), ("peer.crt", &again), ("peer-ca.crt", super::store::AUTHORITY)];
+    let of_etcd = [("server.crt", again), ("peer.crt", again), ("peer-ca.crt", super::store::AUTHORITY)];
     if etcd {
         found.extend(of_etcd.map(|(name, mend)| shown(&Path::new(ETCD_TLS).join(name), mend)));
     }
     if keeps {
-        let mend = format!("{again}; then there: docker restart evenkeel-backup");
-        found.push(shown(&Path::new(BACKUP_TLS).join("client.crt"), &mend));
+        found.push(shown(&Path::new(BACKUP_TLS).join("client.crt"), again));
     }
     found
 }

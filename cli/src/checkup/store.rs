@@ -27,7 +27,7 @@ use crate::snapshot::{self, Hosts};
 pub const AUTHORITY: &str = "an authority holds for ten years, and evenkeel makes no second one: begin another cluster by \
                              `evenkeel init`, and put the documents there";
 /// What makes the certificates anew that whoever made the cluster holds.
-const INIT: &str = "evenkeel init, with the same words as at first";
+const ROTATE: &str = "evenkeel cert rotate";
 
 /// The cluster that the settings name, or that was made from here.
 ///
@@ -171,7 +171,7 @@ fn certificates(settings: &Settings, book: Option<&Book>) -> Vec<Shown> {
     let mut found = Vec::new();
     if let Ok(EtcdConfig { tls: Some(tls), .. }) = crate::etcd_of(settings) {
         let mend = match book {
-            Some(_) => INIT,
+            Some(_) => ROTATE,
             None => "whoever made the cluster: evenkeel user add, with your name and a new folder",
         };
         found.extend(tls.identity.iter().map(|(path, _)| shown(path, mend)));
@@ -179,7 +179,7 @@ fn certificates(settings: &Settings, book: Option<&Book>) -> Vec<Shown> {
     }
     if let Some(book) = book {
         let of = |name: &str, mend: &str| shown(&book.path(name), mend);
-        found.push(of("root.crt", INIT));
+        found.push(of("root.crt", ROTATE));
         found.extend(["clients.crt", "peers.crt"].map(|name| of(name, AUTHORITY)));
     }
     found

@@ -52,6 +52,12 @@ pub struct Init {
 
 /// The person who made the cluster.
 const OPERATOR: &str = "operator";
+
+/// That person's user at etcd.
+pub fn operator() -> String {
+    format!("{PERSON}{OPERATOR}")
+}
+
 const READY_WITHIN: Duration = Duration::from_secs(60);
 
 impl Init {
@@ -79,7 +85,7 @@ impl Init {
         say!("etcd answers to certificates alone, each with its own rights");
         machine::start()?;
         host::joined(&store, &name).await?;
-        person::settle(&home, &book, &format!("{PERSON}{OPERATOR}"))?;
+        person::settle(&home, &book, &operator())?;
         say!("\nThe cluster is there; this is its first host. What you hold of it is in {}:", home.display());
         say!("keep a copy where only you can read it. Next:\n");
         say!("  evenkeel status");
@@ -120,7 +126,7 @@ impl Init {
 
 fn access(book: &Book, name: &HostName) -> Access {
     let mut access = book.access(name);
-    access.insert(format!("{PERSON}{OPERATOR}"), [Role::Operator].into());
+    access.insert(operator(), [Role::Operator].into());
     access
 }
 

@@ -4,6 +4,7 @@ pub mod apply;
 pub mod availability;
 pub mod backup;
 pub mod brake;
+pub mod cert;
 pub mod completion;
 pub mod controller;
 pub mod defrag;

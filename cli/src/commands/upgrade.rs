@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use super::{init, status};
 use crate::cluster::book::Book;
 use crate::cluster::deliver::{Place, quoted};
+use crate::cluster::person;
 use crate::config::Settings;
 use crate::failure::Failure;
 use crate::output::say;
@@ -52,10 +53,11 @@ pub struct Upgrade {
     #[arg(long)]
     finish: bool,
     /// How long each host is watched before the next one: longer than its lease, which the controllers of before renewed
-    #[arg(long, default_value = "15s")]
+    #[arg(long, default_value_t = WATCH)]
     watch: Span,
 }
 
+const WATCH: Span = Span::seconds(15);
 /// How long the controllers of a host may take until all is as it was.
 const WELL_WITHIN: Duration = Duration::from_secs(90);
 /// The host's settings, as its scripts find them.
@@ -81,6 +83,11 @@ struct Work<'a> {
 }
 
 impl Upgrade {
+    /// What hosts run stays; their certificates are made anew.
+    pub fn to_the_same(skip: Vec<HostName>) -> Self {
+        Self { image: None, etcd_image: None, skip, finish: false, watch: WATCH }
+    }
+
     /// Does it.
     ///
     /// # Errors
@@ -100,6 +107,9 @@ impl Upgrade {
                  set EVENKEEL_IMAGE in /etc/evenkeel/host.env of each, then do `evenkeel upgrade` without --image",
             ));
         }
+        if let Some(book) = &book {
+            book.renew()?;
+        }
         let store: Arc<dyn Store> = match &book {
             Some(book) => Arc::new(EtcdStore::new(&book.root()).map_err(Failure::new)?),
             None => crate::store(settings)?,
@@ -109,6 +119,7 @@ impl Upgrade {
         let level = work.all().await?;
         if let Some(book) = &work.book {
             book.save()?;
+            person::settle(&Book::home()?, book, &init::operator())?;
         }
         raise(&work.store, level, self.finish).await
     }
