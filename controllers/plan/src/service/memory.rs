@@ -282,7 +282,7 @@ fn is_stuck(observed: &Observed) -> bool {
 }
 
 impl Backoff {
-    fn fail(&mut self, template: i64, seq: u64, since: Duration, now: Duration) {
+    pub(super) fn fail(&mut self, template: i64, seq: u64, since: Duration, now: Duration) {
         if self.template != template || self.failures == 0 {
             *self = Self { template, since, ..Self::default() };
         }

@@ -243,3 +243,24 @@ fn copies_that_leave_are_out_of_the_names_in_the_batch_that_sends_them_away() {
     assert!(shards.values().all(|shard| shard.value.policy == EndpointsPolicy::Empty));
     assert_eq!(shards.values().map(|shard| shard.value.endpoints.len()).sum::<usize>(), 50);
 }
+
+#[test]
+fn a_status_names_the_revision_that_was_looked_at_and_the_one_that_holds() {
+    let mut lab = Lab::new(1);
+    let of_host = |lab: &Lab| {
+        let status = host_status(lab, "h1").unwrap();
+        (status.observed_revision, status.accepted_revision)
+    };
+    let first = lab.model.world.hosts[&host("h1")].document.as_ref().unwrap().mod_revision;
+    assert_eq!(of_host(&lab), (first, Some(first)));
+    lab.model.revision += 1;
+    let second = lab.model.revision;
+    let document = lab.model.world.hosts.get_mut(&host("h1")).unwrap().document.as_mut().unwrap();
+    (document.mod_revision, document.parsed) = (second, Err("bad".to_owned()));
+    lab.settle();
+    assert_eq!(of_host(&lab), (second, Some(first)));
+    let bad = lab.put_parsed("shop/web", Err("bad".to_owned()));
+    lab.settle();
+    let status = status(&lab);
+    assert_eq!((status.observed_revision, status.accepted_revision), (bad, None));
+}
