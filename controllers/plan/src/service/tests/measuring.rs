@@ -91,11 +91,9 @@ fn a_slot_is_tried_again_at_once_and_then_after_times_that_double() {
 fn failures_in_a_row_are_of_one_template_and_begin_with_the_first() {
     let mut tries = Backoff::default();
     // Template, copy, when it was made and when it failed; what is known then.
-    for (template, seq, since, now, expected) in [
-        (7, 1, 5, 10, (7, 1, 5, 1, 10)),
-        (7, 2, 11, 20, (7, 2, 5, 2, 21)),
-        (8, 3, 22, 30, (8, 3, 22, 1, 30)),
-    ] {
+    for (template, seq, since, now, expected) in
+        [(7, 1, 5, 10, (7, 1, 5, 1, 10)), (7, 2, 11, 20, (7, 2, 5, 2, 21)), (8, 3, 22, 30, (8, 3, 22, 1, 30))]
+    {
         tries.fail(template, seq, Duration::from_secs(since), Duration::from_secs(now));
         let known = (tries.template, tries.seq, tries.since.as_secs(), tries.failures, tries.until.as_secs());
         assert_eq!(known, expected);

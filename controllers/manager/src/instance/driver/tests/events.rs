@@ -1,5 +1,9 @@
 //! What the engine's events change.
 
+use std::net::Ipv4Addr;
+
+use evenkeel_api::record::{HostPort, Verdict};
+use evenkeel_api::service::Protocol;
 use evenkeel_engine::EngineEvent;
 
 use super::*;
@@ -80,6 +84,22 @@ async fn an_event_leads_to_a_look_unless_it_says_all_or_nothing() {
         bench.driver.hear(event(action, engine_id, exit));
         assert_eq!(left(&mut bench, state), expected, "{action} of {engine_id} at {state:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_ended_has_no_ports_no_health_and_no_process() {
+    let mut bench = Bench::booted().await;
+    let port = HostPort { address: Ipv4Addr::UNSPECIFIED, port: 8080, target: 80, protocol: Protocol::Tcp };
+    let running = Container {
+        health: Some(Verdict::Healthy),
+        ports: vec![port],
+        pid: Some(77),
+        ..container("c1", &id(1), ContainerState::Running)
+    };
+    bench.set(Slot { container: Some(running), ..Slot::default() });
+    bench.driver.hear(event("die", "c1", Some("0")));
+    let ended = container("c1", &id(1), ContainerState::Exited { code: 0, oom: false });
+    assert_eq!(bench.slot().container, Some(ended));
 }
 
 #[tokio::test(start_paused = true)]
