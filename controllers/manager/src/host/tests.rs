@@ -259,6 +259,23 @@ async fn a_host_that_only_people_may_make_tells_of_itself_until_they_do() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn facts_that_were_refused_are_tried_again_soon() {
+    let world = World::new();
+    let store = Arc::new(world.store.client(9));
+    store.forbid("facts/");
+    let deps = HostDeps { store: store.clone(), ..world.deps(world.dir.path(), "boot-1", 7) };
+    let every = deps.settings.observe_every;
+    let host = tokio::spawn(run(deps));
+    world.until_alive(true).await;
+    sleep(ms(100)).await;
+    assert_eq!(world.text("facts/h1").await, None);
+    store.forbid("facts/of-nobody");
+    sleep(every / 2).await;
+    assert_eq!(world.facts().await.addresses.len(), 1);
+    host.abort();
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_engine_that_hangs_costs_no_lease_and_changes_are_told_when_it_answers() {
     let world = World::new();
     let host = world.start();

@@ -645,6 +645,21 @@ async fn what_the_host_does_not_allow_is_refused_with_the_reason() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_first_copy_of_a_host_is_held_to_what_the_host_says_then() {
+    let world = World::started().await;
+    let privileged = Template { privileged: Some(true), ..template() };
+    world.put(&Key::Revision(service(), 7), &Revision { template: privileged }).await;
+    // The controller has read the policy by now: there was none.
+    pass(1).await;
+    let policy = "namespaces:\n  shop: {privileged: true}\n";
+    std::fs::write(world.folder.path().join("policy.yaml"), policy).unwrap();
+    let written = tokio::time::Instant::now();
+    world.want(&id(1), Desired::Run).await;
+    world.until_running(&id(1)).await;
+    assert!(written.elapsed() < Duration::from_secs(2), "{:?}", written.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_container_that_cannot_start_or_pauses_is_told() {
     let world = World::started().await;
     world.engine.behave(IMAGE, Behaviour::FailsToStart("exec: no such file".into()));
