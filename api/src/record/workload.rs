@@ -34,6 +34,9 @@ pub struct Rollout {
     /// The last template whose copies ran well: what a rollback goes back to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub current: Option<i64>,
+    /// Templates that ran well, the last one last; what ran well before leaders kept this list is not in it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub proven: Vec<i64>,
     /// The template that copies are exchanged for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<i64>,

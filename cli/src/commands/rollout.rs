@@ -36,7 +36,7 @@ pub struct Which {
 pub struct Back {
     #[command(flatten)]
     which: Which,
-    /// The number of a template, as `rollout history` shows it; without, the one that ran before
+    /// The number of a template, as `rollout history` shows it; without, the last one that ran well
     #[arg(long, value_name = "TEMPLATE", alias = "to-revision", value_parser = pins::number)]
     to: Option<i64>,
 }

@@ -34,6 +34,7 @@ pub fn say(store: &MemoryStore, id: &ServiceId, word: Word, pick: u64) -> Option
     let to = |number: i64| {
         (number != newest).then(|| Pin { template: Some(number), of: Some(newest), ..Pin::default() })
     };
+    let pinned = pin.template.is_some() && pin.of == Some(newest);
     match word {
         Word::Pause if pin.pause => None,
         Word::Pause => Some(Pin { pause: true, resume: None, retry: None, ..pin }),
@@ -42,14 +43,14 @@ pub fn say(store: &MemoryStore, id: &ServiceId, word: Word, pick: u64) -> Option
             let resume = rollout.target.filter(|_| paused);
             (paused || pin.pause).then_some(Pin { pause: false, resume, retry: None, ..pin })
         }
+        Word::Undo if pinned => None,
         Word::Undo => {
-            let good = rollout.current.filter(|n| Some(*n) != rollout.target && kept.contains(n));
-            let older = kept.iter().rev().copied().filter(|n| rollout.target.is_some_and(|t| *n < t));
-            to(good.or(older.into_iter().find(|n| !rollout.rejected.contains(n)))?)
+            let mut good = rollout.proven.iter().copied().chain(rollout.current).rev();
+            let other = |n: &i64| Some(*n) != rollout.target && *n != newest;
+            to(good.find(|n| other(n) && kept.contains(n) && !rollout.rejected.contains(n))?)
         }
         Word::Back => to(*Chance::new(pick, "back").pick(&kept.into_iter().collect::<Vec<_>>())?),
         Word::Retry => {
-            let pinned = pin.template.is_some() && pin.of == Some(newest);
             let may = rollout.rejected.contains(&newest) && !pin.pause && !pinned;
             may.then(|| Pin { retry: Some(newest), ..Pin::default() })
         }

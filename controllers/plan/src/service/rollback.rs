@@ -13,7 +13,8 @@ use super::draft::{Draft, Held};
 use super::world::Service;
 use super::{pins, rollout};
 
-/// Rejected templates that are remembered: those before are too old to come back by mistake.
+/// Templates that are remembered as rejected, and as good: those before are too old to come back by mistake, and
+/// hardly kept.
 const REMEMBERED: usize = 10;
 
 /// The template that copies shall be of.
@@ -109,7 +110,7 @@ pub(crate) fn prove(draft: &mut Draft<'_>) {
     let copies: Vec<InstanceId> =
         draft.copies.iter().filter(|(_, copy)| copy.template == target).map(|(id, _)| id.clone()).collect();
     if copies.iter().any(|id| rollout::is_good(draft, id)) {
-        draft.rollout.current = Some(target);
+        ran_well(&mut draft.rollout, target);
         // Only a person's word lets a rejected template run until it proves good.
         draft.rollout.rejected.remove(&target);
         draft.rollout.evidence.remove(&target);
@@ -119,9 +120,24 @@ pub(crate) fn prove(draft: &mut Draft<'_>) {
 /// Before another target: the one that was is worth going back to if its copies serve.
 pub(crate) fn keep_good(draft: &mut Draft<'_>) {
     let serves = |copy: &Held<'_>| copy.available() && draft.is_updated(copy.template);
-    if draft.rollout.phase == Phase::Done && draft.copies.values().any(serves) {
-        draft.rollout.current = draft.rollout.target;
+    if draft.rollout.phase == Phase::Done
+        && draft.copies.values().any(serves)
+        && let Some(target) = draft.rollout.target
+    {
+        ran_well(&mut draft.rollout, target);
     }
+}
+
+/// Remember that a template ran well, as the last one that did.
+fn ran_well(rollout: &mut Rollout, number: i64) {
+    // Where the list begins only now, the one before is known all the same.
+    for known in rollout.current.into_iter().chain([number]) {
+        rollout.proven.retain(|other| *other != known);
+        rollout.proven.push(known);
+    }
+    let forgotten = rollout.proven.len().saturating_sub(REMEMBERED);
+    rollout.proven.drain(..forgotten);
+    rollout.current = Some(number);
 }
 
 /// What a person should know of the newest template if it is rejected.

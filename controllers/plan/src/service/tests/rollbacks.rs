@@ -53,6 +53,31 @@ fn a_bad_template_is_rejected_and_copies_go_back() {
 }
 
 #[test]
+fn templates_that_ran_well_are_remembered_in_the_order_in_which_they_did() {
+    let mut lab = Lab::new(3);
+    lab.bad.insert("web:2".into(), "no such image".into());
+    let put = |lab: &mut Lab, image: &str| {
+        let number = lab.put("shop/web", spec(image, 3));
+        lab.seconds(60);
+        number
+    };
+    let first = put(&mut lab, "web:1");
+    // It never runs, and the rollout stands still.
+    put(&mut lab, "web:2");
+    let third = put(&mut lab, "web:3");
+    assert_eq!(rollout(&lab).proven, [first, third]);
+    say(&mut lab, 5000, Some(Pin { template: Some(first), of: Some(third), ..Pin::default() }));
+    lab.seconds(60);
+    assert_eq!((&rollout(&lab).proven, rollout(&lab).current), (&vec![third, first], Some(first)));
+    // What a leader of before the list left.
+    lab.model.world.services.get_mut(&id("shop/web")).unwrap().rollout.as_mut().unwrap().value.proven.clear();
+    let fourth = put(&mut lab, "web:4");
+    assert_eq!(rollout(&lab).proven, [first, fourth]);
+    let all: Vec<i64> = (5..20).map(|n| put(&mut lab, &format!("web:{n}"))).collect();
+    assert_eq!(rollout(&lab).proven, all[all.len() - 10..]);
+}
+
+#[test]
 fn a_rejected_template_stays_so_over_a_new_leader_and_the_same_text() {
     let mut lab = Lab::new(3);
     let (good, bad) = good_then_bad(&mut lab, UpdateOrder::StartFirst);
