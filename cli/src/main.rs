@@ -100,6 +100,10 @@ enum Command {
     Rollback(rollout::Back),
     /// Exchange no copies of a service, whatever documents say, until you resume or unpin
     Pause(rollout::Which),
+    /// Go on with a rollout that was paused, or that stands still since a copy failed
+    Resume(rollout::Which),
+    /// Try the newest template of a service again that was rejected
+    Retry(rollout::Which),
     /// Take a pause or an older template of a service back: the document holds again
     Unpin(rollout::Which),
     /// What holds back when too much is lost at once: status, release
@@ -212,6 +216,8 @@ fn run(cli: &Cli) -> Result<(), Failure> {
             Command::Rollout(command) => command.run(&store, format).await,
             Command::Rollback(command) => command.run(&store).await,
             Command::Pause(command) => command.pause(&store).await,
+            Command::Resume(command) => command.resume(&store).await,
+            Command::Retry(command) => command.retry(&store).await,
             Command::Unpin(command) => command.unpin(&store).await,
             Command::Brake(command) => command.run(&store, format).await,
             Command::Recover(command) => command.run(&store, format, now).await,
@@ -264,4 +270,25 @@ fn etcd_of(settings: &config::Settings) -> Result<EtcdConfig, Failure> {
     let resolved = settings.resolve()?;
     let tls = resolved.ca.map(|ca| EtcdTls { ca, identity: resolved.identity, domain: None });
     Ok(EtcdConfig { prefix: resolved.prefix, tls, ..EtcdConfig::new(resolved.endpoints) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_be_said_of_a_rollout_needs_no_other_word_before_it() {
+        let cli = Cli::command();
+        let rollout = cli.find_subcommand("rollout").unwrap();
+        let verbs = rollout.get_subcommands().map(clap::Command::get_name);
+        // The cluster has a status of its own.
+        for verb in verbs.filter(|verb| *verb != "status") {
+            assert!(cli.find_subcommand(verb).is_some(), "evenkeel {verb}");
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
 }

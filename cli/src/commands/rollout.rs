@@ -85,8 +85,8 @@ impl Rollout {
                 status(store, &id, format).await
             }
             Verb::History(which) => which.history(store, format).await,
-            Verb::Resume(which) => resume(store, &which.id()?).await,
-            Verb::Retry(which) => retry(store, &which.id()?).await,
+            Verb::Resume(which) => which.resume(store).await,
+            Verb::Retry(which) => which.retry(store).await,
             Verb::Rollback(back) => back.run(store).await,
             Verb::Pause(which) => which.pause(store).await,
             Verb::Unpin(which) => which.unpin(store).await,
@@ -144,6 +144,55 @@ impl Which {
         say!("Service {id}: its document holds again; follow it with `evenkeel rollout status {id} --wait`");
         Ok(())
     }
+
+    /// Goes on after a pause, whatever failed so far.
+    ///
+    /// # Errors
+    /// There is no such service, it is not paused, or the store does not answer.
+    pub async fn resume(&self, store: &Arc<dyn Store>) -> Result<(), Failure> {
+        let id = self.id()?;
+        let known = Known::read(store, &id).await?;
+        let paused = matches!(known.rollout.phase, Phase::Paused { .. });
+        if !paused && !known.pin.pause {
+            return Err(Failure::new(format!(
+                "the rollout of Service {id} is not paused{}",
+                match known.rejected() {
+                    Some(number) => format!(
+                        ": template @{number} is rejected; try it again with `evenkeel rollout retry {id}`"
+                    ),
+                    None => String::new(),
+                }
+            )));
+        }
+        let resume = known.rollout.target.filter(|_| paused);
+        known.put(store, &Pin { pause: false, resume, retry: None, ..known.pin.clone() }).await?;
+        say!("Service {id}: its rollout goes on; follow it with `evenkeel rollout status {id} --wait`");
+        Ok(())
+    }
+
+    /// Tries the newest template again that was rejected.
+    ///
+    /// # Errors
+    /// There is no such service, that is not rejected, a word stands in the way, or the store does not answer.
+    pub async fn retry(&self, store: &Arc<dyn Store>) -> Result<(), Failure> {
+        let id = self.id()?;
+        let known = Known::read(store, &id).await?;
+        let Some(number) = known.rejected() else {
+            return Err(Failure::new(format!(
+                "the newest template of Service {id} is not rejected; what paused goes on with `evenkeel rollout resume {id}`"
+            )));
+        };
+        if known.pin.pause || known.pinned().is_some() {
+            return Err(Failure::new(format!(
+                "Service {id} is pinned or paused: take that back first, with `evenkeel rollout unpin {id}`"
+            )));
+        }
+        known.put(store, &Pin { retry: Some(number), ..Pin::default() }).await?;
+        say!(
+            "Service {id}: template @{number} is tried again; follow it with `evenkeel rollout status {id} --wait`"
+        );
+        Ok(())
+    }
 }
 
 impl Back {
@@ -186,44 +235,5 @@ async fn status(store: &Arc<dyn Store>, id: &ServiceId, format: Format) -> Resul
     describe::rollout(&known.rollout, &known.pin);
     say!();
     get::copies_table(&snapshot::copies(store, Some(id)).await?);
-    Ok(())
-}
-
-async fn resume(store: &Arc<dyn Store>, id: &ServiceId) -> Result<(), Failure> {
-    let known = Known::read(store, id).await?;
-    let paused = matches!(known.rollout.phase, Phase::Paused { .. });
-    if !paused && !known.pin.pause {
-        return Err(Failure::new(format!(
-            "the rollout of Service {id} is not paused{}",
-            match known.rejected() {
-                Some(number) => format!(
-                    ": template @{number} is rejected; try it again with `evenkeel rollout retry {id}`"
-                ),
-                None => String::new(),
-            }
-        )));
-    }
-    let resume = known.rollout.target.filter(|_| paused);
-    known.put(store, &Pin { pause: false, resume, retry: None, ..known.pin.clone() }).await?;
-    say!("Service {id}: its rollout goes on; follow it with `evenkeel rollout status {id} --wait`");
-    Ok(())
-}
-
-async fn retry(store: &Arc<dyn Store>, id: &ServiceId) -> Result<(), Failure> {
-    let known = Known::read(store, id).await?;
-    let Some(number) = known.rejected() else {
-        return Err(Failure::new(format!(
-            "the newest template of Service {id} is not rejected; what paused goes on with `evenkeel rollout resume {id}`"
-        )));
-    };
-    if known.pin.pause || known.pinned().is_some() {
-        return Err(Failure::new(format!(
-            "Service {id} is pinned or paused: take that back first, with `evenkeel rollout unpin {id}`"
-        )));
-    }
-    known.put(store, &Pin { retry: Some(number), ..Pin::default() }).await?;
-    say!(
-        "Service {id}: template @{number} is tried again; follow it with `evenkeel rollout status {id} --wait`"
-    );
     Ok(())
 }
