@@ -3,8 +3,6 @@
 use evenkeel_api::meta::{Kind, ObjectRef};
 use evenkeel_api::name::{InstanceId, Namespace, ObjectName};
 use evenkeel_api::record::{ConditionType, Desired, InstanceState, Status, Verdict};
-use evenkeel_api::service::{Protocol, ServiceSpec};
-use evenkeel_plan::service::{Refusal, Refusals};
 
 use crate::failure::Failure;
 use crate::snapshot::Copy;
@@ -95,50 +93,6 @@ pub fn hindrance(status: &Status) -> Option<String> {
     let degraded = status.condition(ConditionType::Degraded).filter(|condition| condition.status)?;
     let elsewhere = ["RolloutPaused", "RolledBack", "DeletionHeld", "CopyFailed"];
     (!elsewhere.contains(&degraded.reason.as_str())).then(|| degraded.message.clone())
-}
-
-/// Which hosts could take a copy and why others could not, counted: `1 of 3 hosts fits: 2 lack memory`.
-pub fn refusals(fit: usize, refusals: &Refusals, spec: &ServiceSpec) -> String {
-    let refused: u32 = refusals.counts.values().sum();
-    let all = fit + refused as usize;
-    if all == 0 {
-        return "there are no hosts".to_owned();
-    }
-    let mut counts: Vec<_> = refusals.counts.iter().collect();
-    counts.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
-    let reasons: Vec<String> = counts.into_iter().map(|(why, count)| refusal(*count, why, spec)).collect();
-    let head = match (fit, all) {
-        (0, 1) => "the only host does not fit".to_owned(),
-        (0, all) => format!("none of {all} hosts fits"),
-        (1, all) => format!("1 of {all} hosts fits"),
-        (fit, all) => format!("{fit} of {all} hosts fit"),
-    };
-    if reasons.is_empty() { head } else { format!("{head}: {}", reasons.join(", ")) }
-}
-
-fn refusal(count: u32, refusal: &Refusal, spec: &ServiceSpec) -> String {
-    let wanted = &spec.deploy.reservations;
-    let (lacks, does) = if count == 1 { ("lacks", "does") } else { ("lack", "do") };
-    match refusal {
-        Refusal::Memory => {
-            let memory = wanted.memory.map(|memory| format!(" ({memory} is reserved)")).unwrap_or_default();
-            format!("{count} {lacks} memory{memory}")
-        }
-        Refusal::Cpus => {
-            let cpus = wanted.cpus.map(|cpus| format!(" ({cpus} are reserved)")).unwrap_or_default();
-            format!("{count} {lacks} CPUs{cpus}")
-        }
-        Refusal::Constraint(text) => format!("{count} {does} not match {text}"),
-        Refusal::NoAddress => format!("{count} {lacks} an address in host_ip"),
-        Refusal::Port(port, Protocol::Tcp) => format!("{count} with port {port} taken"),
-        Refusal::Port(port, Protocol::Udp) => format!("{count} with port {port}/udp taken"),
-        Refusal::Volume(name) => format!("{count} without its volume {name}"),
-        Refusal::Addresses(name) => format!("{count} with all addresses of {name} used"),
-        Refusal::NetworkNotReady(name) => format!("{count} where network {name} does not stand"),
-        Refusal::NoWatchdog => format!("{count} without a watchdog"),
-        Refusal::MaxPerHost => format!("{count} with as many copies as max_replicas_per_node lets"),
-        other => format!("{count} {other}"),
-    }
 }
 
 /// Words by which people may call a kind.

@@ -65,10 +65,10 @@ fn copies_that_fit_nowhere_say_why() {
         );
         lab.settled("shop/door", 3, 60);
         lab.put("services/shop/rival", &published("replicas: 1"));
-        refused(lab, "large", &["0/3 hosts fit", "memory"]);
-        refused(lab, "picky", &["0/3 hosts fit", "constraint"]);
-        refused(lab, "spread", &["0/3 hosts fit"]);
-        refused(lab, "rival", &["0/3 hosts fit", "port"]);
+        refused(lab, "large", &["none of 3 hosts fits", "memory"]);
+        refused(lab, "picky", &["none of 3 hosts fits", "do not match node.labels.disk == tape"]);
+        refused(lab, "spread", &["none of 3 hosts fits"]);
+        refused(lab, "rival", &["none of 3 hosts fits", "port"]);
         refused(lab, "mighty", &["polic"]);
         eventually(60, "three of shop/spread run", || {
             let hosts = where_is(lab, "shop/spread");
@@ -113,7 +113,7 @@ fn constraints_follow_labels_and_a_drained_host_empties() {
         });
         lab.settled("shop/web", 3, 60);
         lab.settled("shop/each", 2, 30);
-        refused(lab, "fast", &["0/3 hosts fit", "cannot leave h2"]);
+        refused(lab, "fast", &["none of 3 hosts fits", "cannot leave h2"]);
         for (name, started) in elsewhere {
             assert_eq!(stable(lab).get(&name), Some(&started), "{name} was touched while h2 was drained");
         }

@@ -78,6 +78,7 @@ fn of_object(object: &ObjectRef, status: &Status) -> Vec<Trouble> {
     };
     let word = |condition: &Condition| match condition.kind {
         ConditionType::Valid => "invalid document",
+        ConditionType::Available if status.copies.is_some_and(|copies| copies.ready > 0) => "too few copies",
         ConditionType::Available => "not available",
         ConditionType::Degraded | ConditionType::Progressing => "degraded",
     };

@@ -56,7 +56,7 @@ impl Place<'_> {
                 .help(format!("evenkeel scale {}=1", self.id), "wants one"),
             Mode::Global => Finding::broken(format!(
                 "no host is meant: {}",
-                words::refusals(0, &self.survey.not_meant, &accepted.value.spec)
+                self.survey.not_meant.say(0, &accepted.value.spec)
             ))
             .help("evenkeel get hosts", "the hosts, and what they do"),
         }
@@ -89,16 +89,14 @@ impl Place<'_> {
             (0, _) => format!("slot {slot}"),
             (n, _) => format!("slot {slot} (and {n} more)"),
         };
-        let hosts = words::refusals(room.fit.len(), &room.refusals, spec);
+        let hosts = room.refusals.say(room.fit.len(), spec);
         if !room.fit.is_empty() {
             let status = self.service.status.as_ref().and_then(|status| words::hindrance(&status.value));
             let why = status.map(|why| format!("; {why}")).unwrap_or_default();
             return Finding::waits(format!("{which} is yet to be placed: {hosts}{why}"));
         }
-        // The sentence is about hosts; a Network that is not there is the same for all of them.
-        let first = room.refusals.counts.keys().find(|refusal| matches!(refusal, Refusal::NoNetwork(_)));
-        if let Some(Refusal::NoNetwork(network)) = first {
-            return Finding::broken(format!("{which} is on no host: there is no Network named {network}"))
+        if room.refusals.counts.keys().any(|refusal| matches!(refusal, Refusal::NoNetwork(_))) {
+            return Finding::broken(format!("{which} is on no host: {hosts}"))
                 .help("evenkeel get networks", "those that there are")
                 .help("evenkeel apply -f FILE", "brings it; or name another in the Service's networks");
         }

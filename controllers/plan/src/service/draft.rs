@@ -14,7 +14,7 @@ use evenkeel_api::service::{Mode, ServiceSpec, Template};
 use super::batch::{Happening, MAX_BATCH, Plan};
 use super::exclusive;
 use super::failover::{Presence, presence};
-use super::filter::{Leave, Refusals, volume_homes};
+use super::filter::{Leave, volume_homes};
 use super::ledger::{Ledger, charge_of};
 use super::memory::{Memory, ServiceMemory};
 use super::place::{Only, Places};
@@ -279,14 +279,16 @@ impl<'a> Draft<'a> {
         self.plan.events.push(Happening { object, instance: instance.cloned(), warning, reason, message });
     }
 
-    /// Where a copy for `slot` of `template` could go, with the service as it will be so far.
+    /// Where a copy for `slot` of `template` could go, with the service as it will be so far; or why nowhere.
     pub(crate) fn pick(
         &mut self,
         slot: &Slot,
         template: i64,
         leave: Leave<'_>,
-    ) -> Result<HostName, Refusals> {
-        let Some(content) = self.template(template) else { return Err(Refusals::default()) };
+    ) -> Result<HostName, String> {
+        let Some(content) = self.template(template) else {
+            return Err(format!("template {template} is not kept any more"));
+        };
         let spec = self.spec();
         let only = match slot_host(spec, slot) {
             Some(host) => Only::Host(host),
@@ -301,7 +303,7 @@ impl<'a> Draft<'a> {
             let flapping = self.all.flapping(self.now).into_keys().collect();
             Places::new(self.world, self.ledger, self.id, spec, content, self.memory).rather_not(flapping)
         });
-        places.pick(&only, leave, &avoid)
+        places.pick(&only, leave, &avoid).map_err(|refusals| refusals.say(0, spec))
     }
 
     /// Whether a copy of the slot serves.

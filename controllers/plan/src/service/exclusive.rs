@@ -161,9 +161,9 @@ pub(crate) fn clear(draft: &mut Draft<'_>, slot: &Slot, template: i64, live: &[I
             }
             wait_for(draft, slot, &other);
         }
-        Err(refusals) => {
+        Err(why) => {
             draft.plan.wants_room = true;
-            draft.pending.insert(slot.clone(), refusals.to_string());
+            draft.pending.insert(slot.clone(), why);
         }
     }
     true

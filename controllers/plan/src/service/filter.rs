@@ -2,104 +2,14 @@
 //! counted by the first that refused it.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use evenkeel_api::host::Availability;
 use evenkeel_api::name::{HostName, InstanceId, NetworkName, ObjectName, ServiceId, Slot};
-use evenkeel_api::service::{Attribute, Constraint, Protocol, ServiceSpec, Template};
+use evenkeel_api::service::{Attribute, Constraint, ServiceSpec, Template};
 
 use super::ledger::{HeldPort, Ledger, clash, held_ports};
+use super::refusals::Refusal;
 use super::world::{Host, World};
-
-/// Why a host cannot take a copy, in the order of the filters.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Refusal {
-    /// It takes no new copies.
-    Paused,
-    /// Its copies move elsewhere.
-    Drained,
-    /// It is gone.
-    Absent,
-    /// It has not said what it is.
-    NoFacts,
-    /// The copy is exclusive, and nobody would guard it there.
-    NoWatchdog,
-    /// It is another platform.
-    Platform(String),
-    /// There is no such network.
-    NoNetwork(NetworkName),
-    /// The network does not stand there.
-    NetworkNotReady(NetworkName),
-    /// A constraint does not hold.
-    Constraint(String),
-    /// A published range picks no address of the host.
-    NoAddress,
-    /// A port is taken.
-    Port(u16, Protocol),
-    /// The slot's volume, or one that it shares, is elsewhere.
-    Volume(ObjectName),
-    /// The host's part of the network is used up.
-    Addresses(NetworkName),
-    /// Too few CPUs are free.
-    Cpus,
-    /// Too little memory is free.
-    Memory,
-    /// It has as many copies as one host may.
-    MaxPerHost,
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Refusal::Paused => f.write_str("paused"),
-            Refusal::Drained => f.write_str("drained"),
-            Refusal::Absent => f.write_str("gone"),
-            Refusal::NoFacts => f.write_str("not registered yet"),
-            Refusal::NoWatchdog => f.write_str("no watchdog"),
-            Refusal::Platform(wanted) => write!(f, "not {wanted}"),
-            Refusal::NoNetwork(name) => write!(f, "no Network named {name}"),
-            Refusal::NetworkNotReady(name) => write!(f, "network {name} not ready"),
-            Refusal::Constraint(text) => write!(f, "constraint {text}"),
-            Refusal::NoAddress => f.write_str("no address in host_ip"),
-            Refusal::Port(port, Protocol::Tcp) => write!(f, "port {port}"),
-            Refusal::Port(port, Protocol::Udp) => write!(f, "port {port}/udp"),
-            Refusal::Volume(name) => write!(f, "volume {name} elsewhere"),
-            Refusal::Addresses(name) => write!(f, "addresses of {name} used up"),
-            Refusal::Cpus => f.write_str("cpus"),
-            Refusal::Memory => f.write_str("memory"),
-            Refusal::MaxPerHost => f.write_str("max_replicas_per_node"),
-        }
-    }
-}
-
-/// Who refused a copy, counted.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Refusals {
-    /// By reason.
-    pub counts: BTreeMap<Refusal, u32>,
-}
-
-impl Refusals {
-    pub(crate) fn add(&mut self, refusal: Refusal) {
-        *self.counts.entry(refusal).or_default() += 1;
-    }
-}
-
-impl fmt::Display for Refusals {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let all: u32 = self.counts.values().sum();
-        if all == 0 {
-            return f.write_str("there are no hosts");
-        }
-        write!(f, "0/{all} hosts fit: ")?;
-        let mut counts: Vec<_> = self.counts.iter().collect();
-        counts.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
-        for (n, (refusal, count)) in counts.into_iter().enumerate() {
-            write!(f, "{}{count} {refusal}", if n == 0 { "" } else { ", " })?;
-        }
-        Ok(())
-    }
-}
 
 /// What the filters that look at the host alone say.
 pub(crate) fn refuses(

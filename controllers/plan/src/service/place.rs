@@ -8,9 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use evenkeel_api::name::{HostName, InstanceId, ObjectName, ServiceId};
 use evenkeel_api::service::{ServiceSpec, Template};
 
-use super::filter::{Candidate, Leave, Refusal, Refusals};
+use super::filter::{Candidate, Leave};
 use super::ledger::Ledger;
 use super::memory::ServiceMemory;
+use super::refusals::{Refusal, Refusals};
 use super::world::World;
 
 /// Which hosts may be asked.

@@ -204,14 +204,16 @@ fn replace(draft: &mut Draft<'_>, slot: &Slot, live: &[InstanceId]) {
             }
             draft.create(slot, host, template, cause);
         }
-        Err(refusals) => {
+        Err(why) => {
             draft.plan.wants_room = true;
-            let leaving =
-                draft.copies.iter().find(|(_, copy)| copy.slot == *slot && copy.desired != Desired::Run);
+            let leaving = draft.copies.iter().find(|(_, copy)| {
+                copy.slot == *slot && copy.desired != Desired::Run && copy.presence == Presence::Present
+            });
             match leaving.map(|(id, _)| id.clone()) {
-                // Its predecessor still holds what it needs, and is on its way out.
+                // Its predecessor still holds what it needs, and is on its way out. One on a host that is gone is not
+                // waited for: nobody knows whether it ever stops.
                 Some(id) => draft.waits.insert(slot.clone(), format!("waits for {id} to stop")),
-                None => draft.pending.insert(slot.clone(), refusals.to_string()),
+                None => draft.pending.insert(slot.clone(), why),
             };
         }
     }

@@ -248,6 +248,16 @@ fn degraded<S>(draft: &Draft<'_>, admission: &Admission<S>) -> Finding {
     Finding::new(ConditionType::Degraded, true, "RolledBack", message)
 }
 
+/// Slots that cannot have a copy now, and why.
+fn pending(draft: &Draft<'_>) -> Option<String> {
+    let (slot, why) = draft.pending.iter().next()?;
+    let more = match draft.pending.len() - 1 {
+        0 => String::new(),
+        n => format!(" (and {n} more)"),
+    };
+    Some(format!("slot {slot}{more}: {why}"))
+}
+
 /// What is wrong at this moment.
 fn acute<S>(draft: &Draft<'_>, admission: &Admission<S>) -> Finding {
     let kind = ConditionType::Degraded;
@@ -260,17 +270,14 @@ fn acute<S>(draft: &Draft<'_>, admission: &Admission<S>) -> Finding {
         let target = draft.target();
         let message = format!(
             "the rollout of template {target} stands still: {why}; put a better document, or let it go on with \
-             `evenkeel rollout resume {}`",
-            draft.id
+             `evenkeel rollout resume {}`{}",
+            draft.id,
+            pending(draft).map(|pending| format!("; {pending}")).unwrap_or_default()
         );
         return Finding::new(kind, true, "RolloutPaused", message);
     }
-    if let Some((slot, why)) = draft.pending.iter().next() {
-        let more = match draft.pending.len() - 1 {
-            0 => String::new(),
-            n => format!(" (and {n} more)"),
-        };
-        return Finding::new(kind, true, "Pending", format!("slot {slot}{more}: {why}"));
+    if let Some(pending) = pending(draft) {
+        return Finding::new(kind, true, "Pending", pending);
     }
     let live = || draft.copies.iter().filter(|(_, copy)| copy.desired == Desired::Run);
     if let Some((id, copy)) = live().find(|(_, copy)| copy.presence == Presence::Held) {

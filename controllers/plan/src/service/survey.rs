@@ -8,9 +8,10 @@ use evenkeel_api::record::Desired;
 use evenkeel_api::service::{DependencyCondition, Mode, ServiceSpec};
 
 use super::draft::slot_host;
-use super::filter::{self, Refusal, Refusals, volume_homes};
+use super::filter::{self, volume_homes};
 use super::ledger::Ledger;
 use super::place::{Only, Places};
+use super::refusals::{Refusal, Refusals};
 use super::world::{Service, World};
 use super::{pins, ready, rollback};
 

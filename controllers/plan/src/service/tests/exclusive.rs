@@ -237,7 +237,7 @@ fn a_host_without_a_watchdog_takes_none() {
     }
     lab.put("shop/db", db("db:1", 1));
     lab.seconds(2);
-    assert_eq!(degraded(&lab), "true Pending slot 1: 0/2 hosts fit: 2 no watchdog");
+    assert_eq!(degraded(&lab), "true Pending slot 1: none of 2 hosts fits: 2 without a watchdog");
     lab.model.world.hosts.get_mut("h2").unwrap().facts.as_mut().unwrap().watchdog = true;
     lab.seconds(2);
     assert_eq!(lab.running("shop/db"), ["1@h2"]);

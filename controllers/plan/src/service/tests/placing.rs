@@ -89,9 +89,9 @@ fn a_network_stands_where_its_host_has_a_part_and_says_so_until_it_is_taken_down
 #[test]
 fn a_host_is_filled_to_the_last_place_and_no_further() {
     let cases: [(&str, usize, Change); 3] = [
-        ("cpus", 4, |spec| spec.deploy.reservations.cpus = Some(MilliCpus(1000))),
-        ("memory", 4, |spec| spec.deploy.reservations.memory = Some(Bytes(1 << 30))),
-        ("max_replicas_per_node", 2, |spec| spec.deploy.placement.max_replicas_per_node = Some(2)),
+        ("lacks CPUs (1 are reserved)", 4, |spec| spec.deploy.reservations.cpus = Some(MilliCpus(1000))),
+        ("lacks memory (1G is reserved)", 4, |spec| spec.deploy.reservations.memory = Some(Bytes(1 << 30))),
+        ("with as many copies as max_replicas_per_node lets", 2, |spec| spec.deploy.placement.max_replicas_per_node = Some(2)),
     ];
     for (what, places, reserve) in cases {
         let mut lab = Lab::new(1);
@@ -101,7 +101,7 @@ fn a_host_is_filled_to_the_last_place_and_no_further() {
         lab.seconds(1);
         assert_eq!(lab.running("shop/web").len(), places, "{what}");
         let degraded = lab.condition("shop/web", evenkeel_api::record::ConditionType::Degraded);
-        assert!(degraded.ends_with(&format!(": 0/1 hosts fit: 1 {what}")), "{degraded}");
+        assert!(degraded.ends_with(&format!(": the only host does not fit: 1 {what}")), "{degraded}");
 
         // The same while nothing of it is written yet.
         let lab = Lab::new(1);
@@ -110,7 +110,8 @@ fn a_host_is_filled_to_the_last_place_and_no_further() {
             assert_eq!(all.best().unwrap(), host("h1"), "{what}");
             all.take(&copy(u32::try_from(n).unwrap()), &host("h1"));
         }
-        assert_eq!(all.best().unwrap_err().to_string(), format!("0/1 hosts fit: 1 {what}"));
+        let refused = all.best().unwrap_err().say(0, &wanted);
+        assert_eq!(refused, format!("the only host does not fit: 1 {what}"));
     }
 }
 
@@ -228,11 +229,11 @@ fn a_slot_that_is_bound_goes_where_it_is_bound_to_or_nowhere() {
         (Only::Host(host("h9")), vec![], "there are no hosts"),
         (volume(&["h2", "h3"]), vec![], "h2"),
         (volume(&["h2", "h3"]), vec!["h2"], "h3"),
-        (volume(&["h9"]), vec![], "0/3 hosts fit: 3 volume data elsewhere"),
+        (volume(&["h9"]), vec![], "none of 3 hosts fits: 3 without its volume data"),
     ] {
         let avoid: BTreeSet<HostName> = avoid.into_iter().map(host).collect();
         let found = places.pick(&only, Leave::default(), &avoid);
-        let found = found.map_or_else(|refusals| refusals.to_string(), |name| name.to_string());
+        let found = found.map_or_else(|refusals| refusals.say(0, &wanted), |name| name.to_string());
         assert_eq!(found, expected, "{only:?} but {avoid:?}");
     }
 }

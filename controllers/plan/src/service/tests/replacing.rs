@@ -151,7 +151,7 @@ fn a_slot_that_waits_for_its_own_predecessor_has_a_place_and_one_that_waits_for_
     wanted.deploy.update_config.parallelism = Some(2);
     wanted.template.ports.push(published(80));
     let mut lab = lab(1, &wanted);
-    let pending = "true Pending slot 2: 0/1 hosts fit: 1 port 80";
+    let pending = "true Pending slot 2: the only host does not fit: 1 with port 80 taken";
     assert_eq!(lab.condition("shop/web", ConditionType::Degraded), pending);
     let (leaving, _) = newest(&lab, 1);
     wanted.template.image = "web:2".into();
@@ -209,4 +209,30 @@ fn a_slot_that_waits_is_looked_at_when_its_time_is_over() {
     lab.model.world.hosts.get_mut("h2").unwrap().ready.clear();
     lab.put("shop/web", spec("web:1", 2));
     assert_eq!(lab.model.settle().unwrap().1, Some(Duration::from_secs(3)));
+}
+
+#[test]
+fn a_slot_whose_old_copy_goes_down_with_its_host_is_told_as_one_that_fits_nowhere() {
+    use evenkeel_api::record::ConditionType::Degraded;
+    let mut lab = Lab::new(3);
+    let put = |lab: &mut Lab, image: &str| {
+        let mut wanted = spec(image, 3);
+        wanted.template.ports.push(published(8000));
+        lab.put("shop/web", wanted)
+    };
+    put(&mut lab, "web:1");
+    lab.seconds(30);
+    put(&mut lab, "web:2");
+    lab.settle();
+    let copies = &lab.service("shop/web").copies;
+    let leaves = |copy: &&Copy| copy.record.as_ref().unwrap().value.desired == Desired::Drain;
+    let left = copies.values().find(leaves).unwrap().host.clone();
+    lab.host_gone(left.as_str());
+    let nowhere = "true Pending slot 1: none of 3 hosts fits: 2 with port 8000 taken, 1 gone";
+    lab.seconds(30);
+    assert_eq!(lab.condition("shop/web", Degraded), nowhere);
+    lab.host_back(left.as_str());
+    lab.seconds(60);
+    assert!(lab.condition("shop/web", Degraded).starts_with("false Fine"));
+    assert_eq!(lab.ready("shop/web"), 3);
 }
