@@ -160,10 +160,12 @@ fn service(mirror: &Mirror, id: &ServiceId, status: &Status, newest: bool) -> Pr
         });
     }
     match unnamed(mirror, id) {
-        0 => Progress::Done(format!(
-            "{} of {} copies ready, in the names on every host",
-            copies.ready, copies.desired
-        )),
+        0 => Progress::Done(match degraded {
+            Some(why) if !why.is_empty() => {
+                format!("{} of {} copies ready, in the names on every host; but {why}", copies.ready, copies.desired)
+            }
+            _ => format!("{} of {} copies ready, in the names on every host", copies.ready, copies.desired),
+        }),
         1 => Progress::Pending(format!("{counts}; the names of 1 host are not there yet")),
         n => Progress::Pending(format!("{counts}; the names of {n} hosts are not there yet")),
     }

@@ -105,6 +105,8 @@ pub(crate) struct Draft<'a> {
     pub notes: BTreeSet<String>,
     /// What keeps sick copies from being restarted.
     pub suspicion: Option<String>,
+    /// Why copies that run could not be placed again.
+    pub crowded: Option<String>,
     /// The slots that shall have a copy.
     pub wanted: Vec<Slot>,
     live: BTreeMap<Slot, Vec<InstanceId>>,
@@ -145,6 +147,7 @@ impl<'a> Draft<'a> {
             waits: BTreeMap::new(),
             notes: BTreeSet::new(),
             suspicion: None,
+            crowded: None,
             wanted: Vec::new(),
             live: BTreeMap::new(),
             places: BTreeMap::new(),

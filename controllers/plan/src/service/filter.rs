@@ -89,6 +89,17 @@ fn network(world: &World, host: &Host, template: &Template) -> Option<Refusal> {
     })
 }
 
+/// What a host has for copies, in thousandths of CPUs and in bytes; `None`: it has not said yet.
+pub(crate) fn capacity(host: &Host) -> Option<(u64, u64)> {
+    let facts = host.facts.as_ref()?;
+    let reserved =
+        host.accepted.as_ref().and_then(|accepted| accepted.value.spec.reserved).unwrap_or_default();
+    Some((
+        facts.cpus.0.saturating_sub(reserved.cpus.unwrap_or_default().0),
+        facts.memory.0.saturating_sub(reserved.memory.unwrap_or_default().0),
+    ))
+}
+
 /// A host that passed the filters which look at it alone, with what is free there.
 #[derive(Debug, Clone)]
 pub(crate) struct Candidate<'a> {
@@ -133,13 +144,7 @@ impl<'a> Candidate<'a> {
         }
         let ports = held_ports(Some(host), &template.ports).ok_or(Refusal::NoAddress)?;
         let used = ledger.used(name);
-        let facts = host.facts.as_ref().ok_or(Refusal::NoFacts)?;
-        let reserved =
-            host.accepted.as_ref().and_then(|accepted| accepted.value.spec.reserved).unwrap_or_default();
-        let capacity = (
-            facts.cpus.0.saturating_sub(reserved.cpus.unwrap_or_default().0),
-            facts.memory.0.saturating_sub(reserved.memory.unwrap_or_default().0),
-        );
+        let capacity = capacity(host).ok_or(Refusal::NoFacts)?;
         let addresses = template.networks().into_iter().map(|network| {
             let size = host.subnets.get(&network).map_or(0, |subnet| subnet.size().saturating_sub(18));
             let taken = used.and_then(|used| used.addresses.get(&network)).copied().unwrap_or(0);

@@ -6,6 +6,7 @@
 
 mod admit;
 mod batch;
+mod crowded;
 mod deadline;
 mod deletions;
 mod digests;

@@ -17,7 +17,7 @@ use super::ledger::Ledger;
 use super::memory::Memory;
 use super::status::HostTrouble;
 use super::world::{Service, World};
-use super::{deadline, digests, endpoints, pairs, pins, remove, restarts, rollback, rollout, slots, status};
+use super::{crowded, deadline, digests, endpoints, pairs, pins, remove, restarts, rollback, rollout, slots, status};
 
 /// Templates of a service that are kept beside those in use.
 const HISTORY: usize = 10;
@@ -65,6 +65,7 @@ pub fn plan_service(
             rollout::exchange(&mut draft);
             pairs::evacuate(&mut draft);
             rollback::prove(&mut draft);
+            draft.crowded = crowded::told(&mut draft);
         }
     }
     write(draft, &admission, service)

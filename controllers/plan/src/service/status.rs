@@ -314,5 +314,8 @@ fn acute<S>(draft: &Draft<'_>, admission: &Admission<S>) -> Finding {
     if let Some(note) = draft.notes.iter().next() {
         return Finding::new(kind, true, "Blocked", note.clone());
     }
+    if let Some(why) = &draft.crowded {
+        return Finding::new(kind, true, "Crowded", why.clone());
+    }
     Finding::new(kind, false, "Fine", "")
 }

@@ -264,3 +264,47 @@ fn a_status_names_the_revision_that_was_looked_at_and_the_one_that_holds() {
     let status = status(&lab);
     assert_eq!((status.observed_revision, status.accepted_revision), (bad, None));
 }
+
+#[test]
+fn a_reservation_that_no_host_has_is_told_of_while_copies_stay_where_they_are() {
+    let degraded = |lab: &Lab| lab.condition("shop/web", ConditionType::Degraded);
+    let reserving = |memory: u64| {
+        let mut wanted = spec("web:1", 3);
+        wanted.deploy.reservations.memory = Some(Bytes(memory << 30));
+        wanted
+    };
+    let mut lab = Lab::new(3);
+    lab.put("shop/web", reserving(1));
+    lab.seconds(20);
+    let running = lab.running("shop/web");
+    // Each host has 4G: with 3G there is room for one on each, and for none to move to.
+    for (memory, told) in [
+        (3, "false Fine "),
+        (
+            64,
+            "true Crowded more is reserved on h1, h2, h3 than they have: what runs there stays, and would fit nowhere if it \
+             had to move: none of 3 hosts fits: 3 lack memory (64G is reserved)",
+        ),
+        (1, "false Fine "),
+    ] {
+        lab.put("shop/web", reserving(memory));
+        lab.seconds(5);
+        assert_eq!(degraded(&lab), told);
+        assert_eq!(lab.running("shop/web"), running);
+        assert!(lab.settle().is_empty());
+    }
+    // One host has too little of late, and another has room.
+    let facts = |lab: &mut Lab, name: &str, memory: u64| {
+        lab.model.world.hosts.get_mut(&host(name)).unwrap().facts.as_mut().unwrap().memory = Bytes(memory << 20);
+    };
+    facts(&mut lab, "h1", 512);
+    lab.seconds(60);
+    assert_eq!(degraded(&lab), "false Fine ");
+    for name in ["h2", "h3"] {
+        facts(&mut lab, name, 1024);
+    }
+    lab.put("shop/web", reserving(1));
+    lab.seconds(5);
+    let said = degraded(&lab);
+    assert!(said.starts_with("true Crowded more is reserved on h1 than it has: what runs there stays"), "{said}");
+}
