@@ -101,11 +101,11 @@ enum Command {
     /// Exchange no copies of a service, whatever documents say, until you resume or unpin
     Pause(rollout::Which),
     /// Go on with a rollout that was paused, or that stands still since a copy failed
-    Resume(rollout::Which),
+    Resume(rollout::On),
     /// Try the newest template of a service again that was rejected
-    Retry(rollout::Which),
+    Retry(rollout::On),
     /// Take a pause or an older template of a service back: the document holds again
-    Unpin(rollout::Which),
+    Unpin(rollout::On),
     /// What holds back when too much is lost at once: status, release
     Brake(brake::Brake),
     /// What etcd lost when it went back to the past, and both ways out

@@ -14,6 +14,10 @@ use evenkeel_runtime::store::Store;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use tokio::time::Instant;
 
+mod asked;
+
+pub use asked::{Asked, Waiting, Wanted, glance};
+
 use crate::failure::Failure;
 use crate::output;
 use crate::output::say;
@@ -37,14 +41,13 @@ impl Progress {
     }
 }
 
-/// Waits for `objects`, each with the revision of its document that must be reached (0: any), at most for
-/// `patience`.
+/// Waits for all that was asked for, at most for `patience`.
 ///
 /// # Errors
 /// One of them fails (exit code 3), or the time runs out (exit code 4).
 pub async fn until(
     store: &Arc<dyn Store>,
-    objects: &[(ObjectRef, i64)],
+    asked: &[Asked],
     patience: Duration,
 ) -> Result<(), Failure> {
     let prefixes =
@@ -59,18 +62,16 @@ pub async fn until(
         .await
         .map_err(|_| Failure::timed_out("etcd did not answer in time; the documents are stored"))?;
     loop {
-        let progress: Vec<Progress> =
-            objects.iter().map(|(object, revision)| look(&mirror, object, *revision)).collect();
-        for ((object, _), progress) in objects.iter().zip(&progress) {
-            shown.show(object, progress);
+        let progress: Vec<Progress> = asked.iter().map(|asked| look(&mirror, asked)).collect();
+        for (asked, progress) in asked.iter().zip(&progress) {
+            shown.show(&asked.object, progress);
         }
         if progress.iter().all(|progress| matches!(progress, Progress::Done(_))) {
             return Ok(());
         }
-        let line = |((object, _), progress): (&(ObjectRef, i64), &Progress)| {
-            format!("{object}: {}", progress.text())
-        };
-        let failed: Vec<String> = objects
+        let line =
+            |(asked, progress): (&Asked, &Progress)| format!("{}: {}", asked.object, progress.text());
+        let failed: Vec<String> = asked
             .iter()
             .zip(&progress)
             .filter(|(_, p)| matches!(p, Progress::Failed(_)))
@@ -80,7 +81,7 @@ pub async fn until(
             return Err(Failure::not_converged(failed.join("\n")));
         }
         if tokio::time::timeout_at(end, changed.next()).await.is_err() {
-            let pending: Vec<String> = objects
+            let pending: Vec<String> = asked
                 .iter()
                 .zip(&progress)
                 .filter(|(_, p)| matches!(p, Progress::Pending(_)))
@@ -94,18 +95,19 @@ pub async fn until(
     }
 }
 
-fn look(mirror: &Mirror, object: &ObjectRef, revision: i64) -> Progress {
+fn look(mirror: &Mirror, asked: &Asked) -> Progress {
+    let object = &asked.object;
     let Some(status) = mirror.json::<Status>(&Key::Status(object.clone())).map(|found| found.value) else {
         return Progress::Pending("no controller has looked at it yet".to_owned());
     };
-    if status.observed_revision < revision {
+    if status.observed_revision < asked.revision {
         return Progress::Pending("no controller has looked at the new document yet".to_owned());
     }
     if let Some(valid) = status.condition(ConditionType::Valid).filter(|condition| !condition.status) {
         return Progress::Failed(valid.message.clone());
     }
     match object {
-        ObjectRef::Service(id) => service(mirror, id, &status, revision > 0),
+        ObjectRef::Service(id) => service(mirror, id, &status, asked.rollout),
         ObjectRef::Network(_) => {
             let available = status.condition(ConditionType::Available);
             match available {
@@ -118,9 +120,8 @@ fn look(mirror: &Mirror, object: &ObjectRef, revision: i64) -> Progress {
     }
 }
 
-/// How far a service is; `newest`: its document's own template is waited for, not one that a person put in
-/// its place.
-fn service(mirror: &Mirror, id: &ServiceId, status: &Status, newest: bool) -> Progress {
+/// How far a service is.
+fn service(mirror: &Mirror, id: &ServiceId, status: &Status, wanted: Wanted) -> Progress {
     let rollout =
         mirror.json::<Rollout>(&Key::Rollout(id.clone())).map(|found| found.value).unwrap_or_default();
     let pin = mirror.json::<Pin>(&Key::Pin(id.clone()));
@@ -129,46 +130,67 @@ fn service(mirror: &Mirror, id: &ServiceId, status: &Status, newest: bool) -> Pr
             "no controller has looked at what was said about its rollout yet".to_owned(),
         );
     }
-    if let Some(why) = stands(&rollout, &pin.map(|pin| pin.value).unwrap_or_default(), id, newest) {
+    let pin = pin.map(|pin| pin.value).unwrap_or_default();
+    let found = judge(&rollout, &pin, id, status, wanted);
+    match (found, unnamed(mirror, id)) {
+        (Progress::Done(text), 0) => {
+            let but = obstacle(status).map(|why| format!("; but {why}")).unwrap_or_default();
+            Progress::Done(format!("{text}, in the names on every host{but}"))
+        }
+        (Progress::Done(text), 1) => Progress::Pending(format!("{text}; the names of 1 host are not there yet")),
+        (Progress::Done(text), n) => {
+            Progress::Pending(format!("{text}; the names of {n} hosts are not there yet"))
+        }
+        (found, _) => found,
+    }
+}
+
+/// The same, but for the names.
+fn judge(rollout: &Rollout, pin: &Pin, id: &ServiceId, status: &Status, wanted: Wanted) -> Progress {
+    let paused = match &rollout.phase {
+        Phase::Paused { why } => Some(format!(
+            "the rollout is paused: {why}; put a better document, or let it go on with `evenkeel rollout resume {id}`"
+        )),
+        _ => None,
+    };
+    if wanted != Wanted::AtRest
+        && let Some(why) = stands(rollout, pin, id, wanted == Wanted::Newest).or(paused.clone())
+    {
         return Progress::Failed(why);
     }
-    if let Phase::Paused { why } = &rollout.phase {
-        return Progress::Failed(format!(
-            "the rollout is paused: {why}; put a better document, or let it go on with `evenkeel rollout resume {id}`"
-        ));
+    let holds = |kind| status.condition(kind).filter(|condition| condition.status);
+    let degraded = holds(ConditionType::Degraded);
+    if let Some(late) = degraded.filter(|condition| condition.reason == "ProgressDeadline") {
+        return Progress::Failed(late.message.clone());
     }
     let copies = status.copies.unwrap_or_default();
+    let all = copies.ready == copies.desired && copies.running == copies.desired;
+    let exchanged = match rollout.phase {
+        Phase::Done => copies.updated == copies.desired,
+        Phase::Rolling => false,
+        Phase::Paused { .. } => wanted == Wanted::AtRest,
+    };
+    // What the status says of the rollout may be of a moment ago, and is what is shown next.
+    if all && exchanged && holds(ConditionType::Progressing).is_none() {
+        return Progress::Done(format!("{} of {} copies ready", copies.ready, copies.desired));
+    }
+    if let Some(why) = paused.filter(|_| !all && !rollout.held) {
+        return Progress::Failed(why);
+    }
     let counts = format!(
         "{} of {} copies ready, {} of the new template",
         copies.ready, copies.desired, copies.updated
     );
-    let degraded = status
-        .condition(ConditionType::Degraded)
-        .filter(|condition| condition.status)
-        .map(|condition| condition.message.clone());
-    if let Some(late) = status.condition(ConditionType::Degraded).filter(|it| it.reason == "ProgressDeadline")
-    {
-        return Progress::Failed(late.message.clone());
-    }
-    let ready = copies.ready == copies.desired
-        && copies.updated == copies.desired
-        && copies.running == copies.desired;
-    if !ready || rollout.phase != Phase::Done {
-        return Progress::Pending(match degraded {
-            Some(why) if !why.is_empty() => format!("{counts}; {why}"),
-            _ => counts,
-        });
-    }
-    match unnamed(mirror, id) {
-        0 => Progress::Done(match degraded {
-            Some(why) if !why.is_empty() => {
-                format!("{} of {} copies ready, in the names on every host; but {why}", copies.ready, copies.desired)
-            }
-            _ => format!("{} of {} copies ready, in the names on every host", copies.ready, copies.desired),
-        }),
-        1 => Progress::Pending(format!("{counts}; the names of 1 host are not there yet")),
-        n => Progress::Pending(format!("{counts}; the names of {n} hosts are not there yet")),
-    }
+    Progress::Pending(match obstacle(status) {
+        Some(why) => format!("{counts}; {why}"),
+        None => counts,
+    })
+}
+
+/// What the leader says is in the way.
+fn obstacle(status: &Status) -> Option<&str> {
+    let degraded = status.condition(ConditionType::Degraded).filter(|condition| condition.status)?;
+    Some(degraded.message.as_str()).filter(|why| !why.is_empty())
 }
 
 /// Why the template that is waited for does not come about by waiting.
@@ -303,6 +325,55 @@ mod tests {
                 }
                 None => assert_eq!(said, None),
             }
+        }
+    }
+
+    #[test]
+    fn what_was_asked_for_is_judged_and_nothing_else() {
+        let id: ServiceId = "shop/web".parse().unwrap();
+        let condition = |kind: &str, status: bool, reason: &str, message: &str| {
+            serde_json::json!({"type": kind, "status": status, "reason": reason, "message": message, "since": 5})
+        };
+        let status = |ready: u32, updated: u32, more: &[serde_json::Value]| -> Status {
+            serde_json::from_value(serde_json::json!({
+                "observed_revision": 7,
+                "conditions": more,
+                "copies": {"desired": 3, "running": ready, "ready": ready, "updated": updated},
+            }))
+            .unwrap()
+        };
+        let done = Rollout { target: Some(790), ..Rollout::default() };
+        let back = Rollout { instead_of: Some(812), rejected: [812].into(), ..done.clone() };
+        let failed = Rollout { phase: Phase::Paused { why: "no such image".to_owned() }, ..done.clone() };
+        let held = Rollout { held: true, ..failed.clone() };
+        let settled = [condition("Progressing", false, "Settled", "")];
+        let pending = [condition("Degraded", true, "Pending", "slot 3: none of 3 hosts fits")];
+        let rolls = [condition("Progressing", true, "RollingOut", "3 of 3 copies are of template 790")];
+        for (rollout, status, wanted, expected) in [
+            (&done, status(3, 3, &settled), Wanted::Newest, "done: 3 of 3 copies ready"),
+            // The rollout is done, and its status does not say so yet.
+            (&done, status(3, 3, &rolls), Wanted::Newest, "pending: 3 of 3"),
+            (
+                &done,
+                status(2, 3, &pending),
+                Wanted::Newest,
+                "pending: 2 of 3 copies ready, 3 of the new template; slot 3: none of 3 hosts fits",
+            ),
+            // A template that was rejected before is not what a number of copies is about.
+            (&back, status(3, 3, &settled), Wanted::Newest, "failed: template @812 is rejected"),
+            (&back, status(3, 3, &settled), Wanted::AtRest, "done: 3 of 3 copies ready"),
+            (&back, status(2, 2, &settled), Wanted::AtRest, "pending: 2 of 3"),
+            (&failed, status(3, 2, &settled), Wanted::Well, "failed: the rollout is paused: no such image"),
+            (&failed, status(3, 2, &settled), Wanted::AtRest, "done: 3 of 3 copies ready"),
+            (&failed, status(2, 1, &settled), Wanted::AtRest, "failed: the rollout is paused: no such image"),
+            (&held, status(2, 1, &settled), Wanted::AtRest, "pending: 2 of 3"),
+        ] {
+            let said = match judge(rollout, &Pin::default(), &id, &status, wanted) {
+                Progress::Done(text) => format!("done: {text}"),
+                Progress::Pending(text) => format!("pending: {text}"),
+                Progress::Failed(text) => format!("failed: {text}"),
+            };
+            assert!(said.starts_with(expected), "{said}, not {expected}");
         }
     }
 }

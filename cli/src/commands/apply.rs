@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use evenkeel_api::key::Key;
-use evenkeel_api::meta::ObjectRef;
 use evenkeel_api::name::Namespace;
-use evenkeel_api::quantity::Span;
 use evenkeel_runtime::store::{Store, TxnBuilder};
 
 use crate::documents;
@@ -15,7 +13,7 @@ use crate::failure::Failure;
 use crate::output::{Format, say};
 use crate::plan_file::PlanFile;
 use crate::steps::{Effect, Step, steps};
-use crate::wait;
+use crate::wait::{Asked, Waiting};
 
 /// What to apply.
 #[derive(Debug, Args)]
@@ -29,12 +27,8 @@ pub struct Apply {
     /// The namespace of documents that name none
     #[arg(short, long, env = "EVENKEEL_NAMESPACE")]
     namespace: Option<Namespace>,
-    /// Until every copy is ready and the names lead to it; exit code 3 if that fails, 4 if time runs out
-    #[arg(long)]
-    wait: bool,
-    /// At most so long
-    #[arg(long, default_value = "5m", requires = "wait")]
-    timeout: Span,
+    #[command(flatten)]
+    waiting: Waiting,
     /// Say what would happen, and change nothing
     #[arg(long, conflicts_with = "wait")]
     dry_run: bool,
@@ -68,17 +62,14 @@ impl Apply {
             };
             say!("{} {word}", step.found.document.object);
         }
-        if !self.wait {
-            return Ok(());
-        }
-        let objects: Vec<(ObjectRef, i64)> = steps
+        let asked: Vec<Asked> = steps
             .into_iter()
             .map(|step| {
                 let revision = if step.effect == Effect::Unchanged { step.revision } else { revision };
-                (step.found.document.object, revision)
+                Asked::document(step.found.document.object, revision)
             })
             .collect();
-        wait::until(store, &objects, self.timeout.0).await
+        self.waiting.upon(store, &asked).await
     }
 }
 

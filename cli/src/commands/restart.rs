@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use evenkeel_api::key::Key;
-use evenkeel_api::meta::ObjectRef;
 use evenkeel_api::name::ServiceId;
-use evenkeel_api::quantity::Span;
 use evenkeel_api::record::{Cluster, LEVEL, Phase, Pin};
 use evenkeel_runtime::store::Store;
 
@@ -14,7 +12,8 @@ use super::pins::Known;
 use super::rollout::Which;
 use crate::failure::Failure;
 use crate::output::say;
-use crate::{snapshot, wait};
+use crate::snapshot;
+use crate::wait::{Asked, Waiting};
 
 /// Which service.
 #[derive(Debug, Args)]
@@ -28,12 +27,8 @@ and no further when one fails. They are of the same template and the very same i
 pub struct Restart {
     #[command(flatten)]
     which: Which,
-    /// Until all are exchanged; exit code 3 when that pauses, 4 if time runs out
-    #[arg(long)]
-    wait: bool,
-    /// At most so long
-    #[arg(long, default_value = "10m", requires = "wait")]
-    timeout: Span,
+    #[command(flatten)]
+    waiting: Waiting,
 }
 
 /// The level of clusters whose leaders know what it means.
@@ -57,11 +52,10 @@ impl Restart {
         let known = Known::read(store, &id).await?;
         known.put(store, &wanted(&known, &id)?).await?;
         say!("Service {id}: all copies are exchanged for new ones");
-        if !self.wait {
+        if self.waiting.patience().is_none() {
             say!("follow it with `evenkeel rollout status {id} --wait`");
-            return Ok(());
         }
-        wait::until(store, &[(ObjectRef::Service(id), 0)], self.timeout.0).await
+        self.waiting.upon(store, &[Asked::word(id)]).await
     }
 }
 

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use clap::{Args, Subcommand};
 use evenkeel_api::meta::{Kind, ObjectRef};
 use evenkeel_api::name::{Namespace, ServiceId};
-use evenkeel_api::quantity::Span;
 use evenkeel_api::record::{Phase, Pin};
 use evenkeel_runtime::store::Store;
 
@@ -13,7 +12,8 @@ use super::pins::{self, Known};
 use super::{describe, get};
 use crate::failure::Failure;
 use crate::output::{Format, say};
-use crate::{snapshot, wait, words};
+use crate::wait::{self, Asked, Waiting};
+use crate::{snapshot, words};
 
 /// What about a rollout.
 #[derive(Debug, Args)]
@@ -31,11 +31,22 @@ pub struct Which {
     namespace: Option<Namespace>,
 }
 
+/// Which service goes on, and whether that is waited for.
+#[derive(Debug, Args)]
+pub struct On {
+    #[command(flatten)]
+    which: Which,
+    #[command(flatten)]
+    waiting: Waiting,
+}
+
 /// Back to which template of which service.
 #[derive(Debug, Args)]
 pub struct Back {
     #[command(flatten)]
     which: Which,
+    #[command(flatten)]
+    waiting: Waiting,
     /// The number of a template, as `rollout history` shows it; without, the last one that ran well
     #[arg(long, value_name = "TEMPLATE", alias = "to-revision", value_parser = pins::number)]
     to: Option<i64>,
@@ -47,26 +58,22 @@ enum Verb {
     Status {
         #[command(flatten)]
         which: Which,
-        /// Until it is done; exit code 3 when it pauses or is rolled back
-        #[arg(long)]
-        wait: bool,
-        /// At most so long
-        #[arg(long, default_value = "10m")]
-        timeout: Span,
+        #[command(flatten)]
+        waiting: Waiting,
     },
     /// The templates that are kept, and what became of them
     History(Which),
     /// Go on after a pause, whatever failed so far
-    Resume(Which),
+    Resume(On),
     /// Try the newest template again that was rejected
-    Retry(Which),
+    Retry(On),
     /// Run an older template, until the document brings another or you unpin it
     #[command(alias = "undo")]
     Rollback(Back),
     /// Exchange nothing, whatever documents say, until you resume
     Pause(Which),
     /// Take a pause or an older template back: the document holds again
-    Unpin(Which),
+    Unpin(On),
 }
 
 impl Rollout {
@@ -76,20 +83,19 @@ impl Rollout {
     /// There is no such service, it cannot be done as things are, or the store does not answer.
     pub async fn run(&self, store: &Arc<dyn Store>, format: Format) -> Result<(), Failure> {
         match &self.verb {
-            Verb::Status { which, wait, timeout } => {
+            Verb::Status { which, waiting } => {
                 let id = which.id()?;
-                if *wait {
-                    let object = ObjectRef::Service(id);
-                    return wait::until(store, &[(object, 0)], timeout.0).await;
+                match waiting.patience() {
+                    Some(patience) => wait::until(store, &[Asked::word(id)], patience).await,
+                    None => status(store, &id, format).await,
                 }
-                status(store, &id, format).await
             }
             Verb::History(which) => which.history(store, format).await,
-            Verb::Resume(which) => which.resume(store).await,
-            Verb::Retry(which) => which.retry(store).await,
+            Verb::Resume(on) => on.resume(store).await,
+            Verb::Retry(on) => on.retry(store).await,
             Verb::Rollback(back) => back.run(store).await,
             Verb::Pause(which) => which.pause(store).await,
-            Verb::Unpin(which) => which.unpin(store).await,
+            Verb::Unpin(on) => on.unpin(store).await,
         }
     }
 }
@@ -127,22 +133,24 @@ impl Which {
         let pin = Pin { pause: true, resume: None, retry: None, ..known.pin.clone() };
         known.put(store, &pin).await?;
         say!("Service {id}: no copy is exchanged until `evenkeel rollout resume {id}`");
-        Ok(())
+        wait::glance(store, &[Asked::word(id)]).await
     }
 
+}
+
+impl On {
     /// Takes all standing words back.
     ///
     /// # Errors
     /// There is nothing to take back, or the store does not answer.
     pub async fn unpin(&self, store: &Arc<dyn Store>) -> Result<(), Failure> {
-        let id = self.id()?;
+        let id = self.which.id()?;
         let known = Known::read(store, &id).await?;
         if !known.pin.pause && known.pin.template.is_none() {
             return Err(Failure::new(format!("Service {id} is neither pinned nor paused")));
         }
         known.put(store, &Pin::default()).await?;
-        say!("Service {id}: its document holds again; follow it with `evenkeel rollout status {id} --wait`");
-        Ok(())
+        follow(store, id, &self.waiting, "its document holds again").await
     }
 
     /// Goes on after a pause, whatever failed so far.
@@ -150,7 +158,7 @@ impl Which {
     /// # Errors
     /// There is no such service, it is not paused, or the store does not answer.
     pub async fn resume(&self, store: &Arc<dyn Store>) -> Result<(), Failure> {
-        let id = self.id()?;
+        let id = self.which.id()?;
         let known = Known::read(store, &id).await?;
         let paused = matches!(known.rollout.phase, Phase::Paused { .. });
         if !paused && !known.pin.pause {
@@ -166,8 +174,7 @@ impl Which {
         }
         let resume = known.rollout.target.filter(|_| paused);
         known.put(store, &Pin { pause: false, resume, retry: None, ..known.pin.clone() }).await?;
-        say!("Service {id}: its rollout goes on; follow it with `evenkeel rollout status {id} --wait`");
-        Ok(())
+        follow(store, id, &self.waiting, "its rollout goes on").await
     }
 
     /// Tries the newest template again that was rejected.
@@ -175,7 +182,7 @@ impl Which {
     /// # Errors
     /// There is no such service, that is not rejected, a word stands in the way, or the store does not answer.
     pub async fn retry(&self, store: &Arc<dyn Store>) -> Result<(), Failure> {
-        let id = self.id()?;
+        let id = self.which.id()?;
         let known = Known::read(store, &id).await?;
         let Some(number) = known.rejected() else {
             return Err(Failure::new(format!(
@@ -188,10 +195,7 @@ impl Which {
             )));
         }
         known.put(store, &Pin { retry: Some(number), ..Pin::default() }).await?;
-        say!(
-            "Service {id}: template @{number} is tried again; follow it with `evenkeel rollout status {id} --wait`"
-        );
-        Ok(())
+        follow(store, id, &self.waiting, &format!("template @{number} is tried again")).await
     }
 }
 
@@ -219,12 +223,21 @@ impl Back {
         }
         let pin = Pin { template: Some(to), of: Some(newest), ..Pin::default() };
         known.put(store, &pin).await?;
-        say!(
-            "Service {id}: copies go back to template @{to}, and stay there until its document brings another \
-             template, or `evenkeel rollout unpin {id}`; follow it with `evenkeel rollout status {id} --wait`"
+        let said = format!(
+            "copies go back to template @{to}, and stay there until its document brings another template, or `evenkeel \
+             rollout unpin {id}`"
         );
-        Ok(())
+        follow(store, id, &self.waiting, &said).await
     }
+}
+
+/// Says what comes now, and waits for it, or tells how to.
+async fn follow(store: &Arc<dyn Store>, id: ServiceId, waiting: &Waiting, said: &str) -> Result<(), Failure> {
+    match waiting.patience() {
+        Some(_) => say!("Service {id}: {said}"),
+        None => say!("Service {id}: {said}; follow it with `evenkeel rollout status {id} --wait`"),
+    }
+    waiting.upon(store, &[Asked::word(id)]).await
 }
 
 async fn status(store: &Arc<dyn Store>, id: &ServiceId, format: Format) -> Result<(), Failure> {

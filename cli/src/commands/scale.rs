@@ -6,14 +6,14 @@ use clap::Args;
 use evenkeel_api::key::Key;
 use evenkeel_api::meta::{Kind, ObjectRef};
 use evenkeel_api::name::Namespace;
-use evenkeel_api::quantity::Span;
 use evenkeel_api::service::Mode;
 use evenkeel_api::text::{DocumentSpec, Origin, parse_document_bytes, set_replicas};
 use evenkeel_runtime::store::{Kv, Store, TxnBuilder};
 
 use crate::failure::Failure;
 use crate::output::say;
-use crate::{wait, words};
+use crate::wait::{Asked, Waiting, Wanted};
+use crate::words;
 
 /// Which services, and how many copies of each.
 #[derive(Debug, Args)]
@@ -31,12 +31,8 @@ pub struct Scale {
     /// The namespace of services that are named without one
     #[arg(short, long, env = "EVENKEEL_NAMESPACE")]
     namespace: Option<Namespace>,
-    /// Until every copy is ready and the names lead to it; exit code 3 if that fails, 4 if time runs out
-    #[arg(long)]
-    wait: bool,
-    /// At most so long
-    #[arg(long, default_value = "5m", requires = "wait")]
-    timeout: Span,
+    #[command(flatten)]
+    waiting: Waiting,
 }
 
 fn pair(text: &str) -> Result<(String, u32), String> {
@@ -70,15 +66,14 @@ impl Scale {
         if revision.is_some() {
             eprintln!("note: a document that is kept in files or in git is to be changed there too");
         }
-        if !self.wait {
-            return Ok(());
-        }
-        let reached = |change: Change| {
-            let reached = revision.filter(|_| change.new.is_some()).unwrap_or(change.revision);
-            (change.object, reached)
+        // Whichever template runs: that is not what was asked for.
+        let asked = |change: Change| Asked {
+            revision: revision.filter(|_| change.new.is_some()).unwrap_or(change.revision),
+            object: change.object,
+            rollout: Wanted::AtRest,
         };
-        let objects: Vec<(ObjectRef, i64)> = changes.into_iter().map(reached).collect();
-        wait::until(store, &objects, self.timeout.0).await
+        let asked: Vec<Asked> = changes.into_iter().map(asked).collect();
+        self.waiting.upon(store, &asked).await
     }
 }
 

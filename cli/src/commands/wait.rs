@@ -14,7 +14,8 @@ use tokio::time::Instant;
 
 use crate::failure::Failure;
 use crate::output::say;
-use crate::{wait, words};
+use crate::wait::{self, Asked, Wanted};
+use crate::words;
 
 /// What to wait for.
 #[derive(Debug, Args)]
@@ -68,15 +69,17 @@ impl Wait {
         if self.what == What::Gone {
             return gone(store, &ids, self.timeout.0).await;
         }
-        let mut objects = Vec::new();
+        let mut asked = Vec::new();
         for id in ids {
             let object = ObjectRef::Service(id);
             let document = store.get(&Key::Document(object.clone())).await?.0;
             let document = document.ok_or_else(|| Failure::new(format!("there is no {object}")))?;
-            let newest = if self.what == What::Rollout { document.mod_revision } else { 0 };
-            objects.push((object, newest));
+            asked.push(match self.what {
+                What::Rollout => Asked::document(object, document.mod_revision),
+                _ => Asked { object, revision: document.mod_revision, rollout: Wanted::AtRest },
+            });
         }
-        wait::until(store, &objects, self.timeout.0).await
+        wait::until(store, &asked, self.timeout.0).await
     }
 }
 

@@ -1,6 +1,8 @@
 //! One time of leading: a serial loop that follows what changed, plans what that concerns, and commits.
 //! Serial, because placement is one ledger: two plans made at once would take the same room.
 
+mod news;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,8 +21,6 @@ use super::versions::Fitness;
 
 /// Changes that come within this time of the first are planned together, unless a person waits.
 const GATHER: Duration = Duration::from_millis(4);
-/// A status is written at most that often, except with a new document.
-const STATUS_EVERY: Duration = Duration::from_secs(1);
 /// Everything is planned anew that often, whatever changed.
 const RESYNC: Duration = Duration::from_secs(300);
 /// A store that has not answered for so long tells nothing about hosts.
@@ -299,17 +299,6 @@ impl Reign {
             true => drop(self.waiting.remove(id)),
             false => drop(self.waiting.insert(id.clone(), plan.waits_for.clone())),
         }
-    }
-
-    /// When a status may be written that was written a moment ago and answers no new document.
-    fn too_soon(&self, key: &Key, plan: &Plan) -> Option<Duration> {
-        let news = plan
-            .batch
-            .writes
-            .values()
-            .any(|write| matches!(write, Write::Accepted(_) | Write::AcceptedHost(_)));
-        let at = *self.told.get(key)? + STATUS_EVERY;
-        (!news && at > self.env.now()).then_some(at)
     }
 
     /// Commit a plan. An error is a pause after which to try again.

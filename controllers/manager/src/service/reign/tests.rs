@@ -6,6 +6,7 @@ use evenkeel_runtime::env::SystemClock;
 use evenkeel_runtime::store::{Store, TxnBuilder};
 use tokio::time::{Instant, sleep};
 
+use super::news::STATUS_EVERY;
 use super::*;
 
 const WEB: &str = "apiVersion: evenkeel/v1\nkind: Service\nspec: {image: 'web:1'}\n";
@@ -135,6 +136,28 @@ async fn a_status_is_put_off_until_its_time_but_not_with_a_new_document() {
         sleep(ms(wait)).await;
         assert_eq!(reign.too_soon(&key, &plan), late.then_some(told + STATUS_EVERY), "{wait}");
         assert_eq!(reign.too_soon(&key, &news), None, "{wait}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_person_just_said_is_answered_at_once() {
+    let store = MemoryStore::new(1);
+    put(&store, "services/shop/web", WEB).await;
+    put(&store, "accepted/services/shop/web", &accepted(r#"{"image":"web:1"}"#)).await;
+    put(&store, "rollouts/shop/web", r#"{"seq":3,"resumed":7}"#).await;
+    put(&store, "status/services/shop/web", r#"{"observed_revision":5,"conditions":[]}"#).await;
+    let mut reign = reign(&store).await;
+    let key: Key = "status/services/shop/web".parse().unwrap();
+    reign.told.insert(key.clone(), reign.env.now());
+    for (observed_revision, resumed, late) in
+        [(5, Some(7), true), (6, Some(7), false), (5, Some(8), false), (5, None, false)]
+    {
+        let status = Status { observed_revision, ..Status::default() };
+        let status = StatusWrite { key: key.clone(), revision: 1, status };
+        let mut plan = Plan { status: Some(status), ..Plan::default() };
+        let rollout = evenkeel_api::record::Rollout { seq: 4, resumed, ..Default::default() };
+        plan.batch.put("rollouts/shop/web".parse().unwrap(), 1, Write::Rollout(rollout));
+        assert_eq!(reign.too_soon(&key, &plan).is_some(), late, "{observed_revision} {resumed:?}");
     }
 }
 
