@@ -146,7 +146,8 @@ impl On {
     pub async fn unpin(&self, store: &Arc<dyn Store>) -> Result<(), Failure> {
         let id = self.which.id()?;
         let known = Known::read(store, &id).await?;
-        if !known.pin.pause && known.pin.template.is_none() {
+        let restarts = known.pin.restart.is_some() && known.rollout.phase != Phase::Done;
+        if !known.pin.pause && known.pin.template.is_none() && !restarts {
             return Err(Failure::new(format!("Service {id} is neither pinned nor paused")));
         }
         known.put(store, &Pin::default()).await?;

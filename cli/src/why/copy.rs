@@ -1,7 +1,8 @@
 //! One copy: its container, its health, and whether names lead to it.
 
+use evenkeel_api::healthcheck::{HealthCheckSpec, PortRef};
 use evenkeel_api::name::{InstanceId, ObjectName};
-use evenkeel_api::record::{Desired, InstanceState, Observed, Verdict};
+use evenkeel_api::record::{CheckState, Desired, InstanceState, Observed, Verdict};
 use evenkeel_api::service::RestartCondition;
 use evenkeel_plan::service::{Check, Copy, Service};
 
@@ -147,10 +148,12 @@ impl Of<'_> {
         let state = health.and_then(|health| health.checks.get(name));
         let at = self.at();
         let describe = format!("evenkeel describe healthcheck {}/{name}", self.id.service.namespace);
+        let port = self.odd_port(&check.spec);
         let found = match state.map(|state| (state.verdict, state)) {
             Some((Verdict::Healthy, _)) => return None,
             Some((Verdict::Unhealthy, state)) => {
-                let sick = format!("check {name} finds {at} unhealthy: {}", state.evidence);
+                let port = port.map(|port| format!("; {port}")).unwrap_or_default();
+                let sick = format!("check {name} finds {at} unhealthy: {}{port}", state.evidence);
                 let found = match check.spec.affects_dns() {
                     true => Finding::broken(sick),
                     false => Finding::aside(format!("{sick} (that takes it out of no names)")),
@@ -159,6 +162,12 @@ impl Of<'_> {
             }
             // What was in the names stays there until a check fails.
             _ if self.listed() == Some(true) => return None,
+            // It would wait for ever: only a person can name another port.
+            Some((_, CheckState { evidence, .. })) if port.is_some() && !evidence.is_empty() => {
+                let why = format!("check {name} of {at} does not pass: {evidence}; {}", port.unwrap_or_default());
+                let get = format!("evenkeel get service {} >FILE", self.id.service);
+                Finding::broken(why).help(get, "the document, if it is its port that is wrong")
+            }
             Some((Verdict::Starting, state)) if state.evidence.is_empty() => {
                 Finding::waits(format!("check {name} of {at} has not passed yet")).since(Some(state.since))
             }
@@ -169,6 +178,28 @@ impl Of<'_> {
             None => Finding::waits(format!("check {name} has said nothing of {at} yet")),
         };
         Some(found.help(describe, "what is asked, and how often"))
+    }
+
+    /// What is odd about the port that a check asks, beside what the document of its service names.
+    fn odd_port(&self, check: &HealthCheckSpec) -> Option<String> {
+        let number = self.copy.record.as_ref()?.value.template.revision;
+        let ports = &self.service.template(number)?.ports;
+        let names = ports.iter().map(|port| match &port.name {
+            Some(name) => format!("{name} ({})", port.target),
+            None => port.target.to_string(),
+        });
+        let names: Vec<String> = names.collect();
+        match check.port.as_ref()? {
+            PortRef::Name(name) if ports.iter().all(|port| port.name.as_ref() != Some(name)) => {
+                let known = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+                Some(format!("its document names no port {name}, but {known}"))
+            }
+            // One that the document does not name may be there all the same.
+            PortRef::Number(asked) if !ports.is_empty() && ports.iter().all(|port| port.target != *asked) => {
+                Some(format!("its document names no port {asked}, but {}", names.join(", ")))
+            }
+            _ => None,
+        }
     }
 
     /// Whether names are told of it, and whether as ready.

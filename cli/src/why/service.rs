@@ -3,7 +3,7 @@
 use evenkeel_api::meta::ObjectRef;
 use evenkeel_api::name::{InstanceId, ServiceId, Slot};
 use evenkeel_api::record::{ConditionType, Desired, Phase, Rollout};
-use evenkeel_plan::service::{Copy, Service, Survey, survey};
+use evenkeel_plan::service::{Copy, NO_ROOM, Service, Survey, survey};
 
 use super::links::of_all;
 use super::placement::{Place, leaving};
@@ -211,6 +211,14 @@ impl<'a> Chain<'a> {
         }
         if rollout.phase == Phase::Rolling {
             let status = self.service.status.as_ref();
+            let degraded = status.and_then(|status| status.value.condition(ConditionType::Degraded));
+            if let Some(stuck) = degraded.filter(|degraded| degraded.status && degraded.reason == NO_ROOM) {
+                let why = format!("the rollout of template @{target} does not go on: {}", stuck.message);
+                return Finding::broken(why)
+                    .help("evenkeel get hosts", "what the hosts have; `evenkeel host undrain HOST` lets one take copies")
+                    .help(format!("evenkeel get service {id}"), "what the document demands")
+                    .help(format!("evenkeel unpin {id}"), "if it is about a restart: takes that back");
+            }
             let told = status.and_then(|status| status.value.condition(ConditionType::Progressing));
             let told = told.map_or("copies are exchanged", |told| told.message.as_str());
             return Finding::waits(format!("the rollout of template @{target} is under way: {told}"))

@@ -368,6 +368,39 @@ fn the_first_line_says_why_and_the_chain_where() {
             Mark::Waits,
         ),
         (
+            "a check of a port that nobody has",
+            |it| {
+                it.put("shop/api", "image: api, ports: [{name: http, target: 8080}]")
+                    .check("shop/api", Some(Verdict::Starting))
+                    .live(5);
+            },
+            "shop/api",
+            "does not pass: connection refused; its document names no port 80, but http (8080)",
+            "health",
+            Mark::Broken,
+        ),
+        (
+            "a check that has not passed, of a service that names no ports",
+            |it| {
+                it.put("shop/api", "image: api").check("shop/api", Some(Verdict::Starting)).live(5);
+            },
+            "shop/api",
+            "has not passed yet: connection refused",
+            "health",
+            Mark::Waits,
+        ),
+        (
+            "a restart of copies whose place nothing can take",
+            |it| {
+                it.availability(&["h1", "h2", "h3"], Availability::Pause);
+                it.say(Pin { restart: Some(u64::MAX), ..Pin::default() }).live(5);
+            },
+            "shop/web",
+            " stays, since nothing could take its place: none of 3 hosts fits: 3 paused",
+            "rollout",
+            Mark::Broken,
+        ),
+        (
             "a new template that fails",
             |it| {
                 it.put("shop/web", "image: broken, deploy: {replicas: 2}").live(60);

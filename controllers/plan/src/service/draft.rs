@@ -103,6 +103,8 @@ pub(crate) struct Draft<'a> {
     pub waits: BTreeMap<Slot, String>,
     /// What a person should know of the rollout's pace.
     pub notes: BTreeSet<String>,
+    /// Copies that are to be exchanged and stay, since nothing could take their place.
+    pub cramped: BTreeSet<String>,
     /// What keeps sick copies from being restarted.
     pub suspicion: Option<String>,
     /// Why copies that run could not be placed again.
@@ -146,6 +148,7 @@ impl<'a> Draft<'a> {
             pending: BTreeMap::new(),
             waits: BTreeMap::new(),
             notes: BTreeSet::new(),
+            cramped: BTreeSet::new(),
             suspicion: None,
             crowded: None,
             wanted: Vec::new(),

@@ -50,5 +50,6 @@ pub use place::Places;
 pub use plan::{plan_brakes, plan_host, plan_service};
 pub use refusals::{Refusal, Refusals};
 pub use rehearsal::{Act, Lacks, Rehearsal};
+pub use status::NO_ROOM;
 pub use survey::{Room, Survey, Unmet, room, survey};
 pub use world::{At, Check, Copy, Document, Host, Network, Parsed, Service, World};

@@ -264,7 +264,7 @@ fn exchange_slot(draft: &mut Draft<'_>, slot: &Slot, may_stop: bool) -> Option<U
                 let own = Leave { ports_of: Some(old) };
                 if draft.pick(slot, target, own).is_err() {
                     draft.plan.wants_room = true;
-                    draft.notes.insert(format!("no room for a second copy beside {old}: {refusals}"));
+                    draft.cramped.insert(format!("no room for a second copy beside {old}: {refusals}"));
                     return None;
                 }
             }
@@ -277,7 +277,7 @@ fn exchange_slot(draft: &mut Draft<'_>, slot: &Slot, may_stop: bool) -> Option<U
     // Nothing is stopped that could not be started again.
     if let Err(refusals) = draft.without(old, |draft| draft.pick(slot, target, Leave::default())) {
         draft.plan.wants_room = true;
-        draft.notes.insert(format!("{old} stays, since nothing could take its place: {refusals}"));
+        draft.cramped.insert(format!("{old} stays, since nothing could take its place: {refusals}"));
         return None;
     }
     let cause = cause(draft, &copy);

@@ -132,6 +132,9 @@ pub(crate) enum HostTrouble {
 const FLAPPING: &str = "it was lost three times or more within ten minutes: its copies stay, and it gets new ones \
                         only where nothing else fits, until ten minutes have passed without that";
 
+/// The reason of a service whose copies are to be exchanged, and cannot be.
+pub const NO_ROOM: &str = "NoRoom";
+
 const HELD: &str = "its document is gone, and so are many others at once: it is kept until the documents are put \
                     back or a person confirms the deletion";
 
@@ -225,7 +228,7 @@ fn progressing(draft: &Draft<'_>, copies: &Copies) -> Finding {
             for (slot, wait) in &draft.waits {
                 message.push_str(&format!("; slot {slot} {wait}"));
             }
-            for note in &draft.notes {
+            for note in draft.cramped.iter().chain(&draft.notes) {
                 message.push_str(&format!("; {note}"));
             }
             let back = rollback::goes_back(&draft.rollout);
@@ -310,6 +313,9 @@ fn acute<S>(draft: &Draft<'_>, admission: &Admission<S>) -> Finding {
     }
     if let Some(why) = &draft.suspicion {
         return Finding::new(kind, true, "DependencySuspected", why.clone());
+    }
+    if let Some(why) = draft.cramped.iter().next() {
+        return Finding::new(kind, true, NO_ROOM, why.clone());
     }
     if let Some(note) = draft.notes.iter().next() {
         return Finding::new(kind, true, "Blocked", note.clone());

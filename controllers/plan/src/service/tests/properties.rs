@@ -385,7 +385,7 @@ fn recover(lab: &mut Lab, watch: &mut Watch) -> Result<(), TestCaseError> {
         let conditions = &service.status.as_ref().unwrap().value.conditions;
         // What is wrong at the moment stands behind what was rejected.
         let waits = |c: &evenkeel_api::record::Condition| {
-            ["Pending", "Blocked"].contains(&c.reason.as_str())
+            ["Pending", "NoRoom", "Blocked"].contains(&c.reason.as_str())
                 || (c.reason == "RolledBack" && c.message.contains("`; "))
         };
         let pending = conditions.iter().any(waits);
