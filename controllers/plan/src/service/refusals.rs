@@ -80,7 +80,8 @@ impl Refusals {
 }
 
 impl Refusal {
-    fn say(&self, count: u32, spec: &ServiceSpec) -> String {
+    /// In words, of so many hosts.
+    pub(crate) fn say(&self, count: u32, spec: &ServiceSpec) -> String {
         let wanted = &spec.deploy.reservations;
         let (lacks, does) = if count == 1 { ("lacks", "does") } else { ("lack", "do") };
         match self {

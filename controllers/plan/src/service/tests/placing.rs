@@ -11,7 +11,7 @@ use crate::service::place::Only;
 fn refused(lab: &Lab, spec: &ServiceSpec) -> String {
     let (world, name) = (&lab.model.world, host("h1"));
     let refusal = refuses(world, &world.hosts[&name], spec, &spec.template, &name);
-    refusal.map_or("fits".to_owned(), |refusal| refusal.to_string())
+    refusal.map_or("fits".to_owned(), |refusal| refusal.say(1, spec))
 }
 
 #[test]
@@ -21,9 +21,9 @@ fn a_platform_is_an_os_and_what_more_is_said() {
         ("linux", "fits"),
         ("linux/amd64", "fits"),
         ("linux/amd64/v2", "fits"),
-        ("linux/arm64", "not linux/arm64"),
-        ("windows", "not windows"),
-        ("windows/amd64", "not windows/amd64"),
+        ("linux/arm64", "1 not linux/arm64"),
+        ("windows", "1 not windows"),
+        ("windows/amd64", "1 not windows/amd64"),
     ] {
         let mut wanted = spec("web:1", 1);
         wanted.template.platform = Some(platform.into());
@@ -53,12 +53,12 @@ fn all_constraints_must_hold_and_the_first_that_does_not_is_named() {
             wanted.deploy.placement.constraints = vec![constraint];
             let expected = match (holds, equal) {
                 (true, _) => "fits".to_owned(),
-                (false, true) => format!("constraint {name} == {value}"),
-                (false, false) => format!("constraint {name} != {value}"),
+                (false, true) => format!("1 does not match {name} == {value}"),
+                (false, false) => format!("1 does not match {name} != {value}"),
             };
             assert_eq!(refused(&lab, &wanted), expected);
             wanted.deploy.placement.constraints.push(region);
-            let expected = if holds { "constraint node.labels.region == north".to_owned() } else { expected };
+            let expected = if holds { "1 does not match node.labels.region == north".to_owned() } else { expected };
             assert_eq!(refused(&lab, &wanted), expected);
         }
     }
@@ -69,9 +69,9 @@ fn a_network_stands_where_its_host_has_a_part_and_says_so_until_it_is_taken_down
     let name: NetworkName = "default".parse().unwrap();
     for (part, ready, deleting, expected) in [
         (true, true, false, "fits"),
-        (true, false, false, "network default not ready"),
-        (false, true, false, "network default not ready"),
-        (true, true, true, "no Network named default"),
+        (true, false, false, "1 where network default does not stand"),
+        (false, true, false, "1 where network default does not stand"),
+        (true, true, true, "1 without a Network named default"),
     ] {
         let mut lab = Lab::new(1);
         lab.model.world.networks.get_mut(&name).unwrap().deleting = deleting;
