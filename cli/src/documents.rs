@@ -4,11 +4,42 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use clap::Args;
 use evenkeel_api::meta::{Kind, ObjectRef};
 use evenkeel_api::name::Namespace;
 use evenkeel_api::text::{Document, Origin, interpolate, parse_documents};
 
 use crate::failure::Failure;
+
+/// Where documents are.
+#[derive(Debug, Args)]
+pub struct Files {
+    /// Files or folders with documents (- is standard input)
+    #[arg(short = 'f', long = "file", value_name = "FILE|DIR|-")]
+    file: Vec<PathBuf>,
+    /// The same, without -f
+    #[arg(value_name = "FILE|DIR|-")]
+    files: Vec<PathBuf>,
+}
+
+impl Files {
+    /// All that were named, with -f or without.
+    pub fn all(&self) -> Vec<PathBuf> {
+        self.file.iter().chain(&self.files).cloned().collect()
+    }
+
+    /// Reads their documents, as [`read`] does.
+    ///
+    /// # Errors
+    /// None was named, or as of [`read`].
+    pub fn read(&self, namespace: Option<&Namespace>) -> Result<Vec<FromFile>, Failure> {
+        let files = self.all();
+        if files.is_empty() {
+            return Err(Failure::usage("which documents? name files or folders, or - for standard input"));
+        }
+        read(&files, namespace)
+    }
+}
 
 /// A document, and the file that it is from.
 #[derive(Debug, Clone)]

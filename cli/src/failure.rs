@@ -30,6 +30,11 @@ impl Failure {
         Self::new(message)
     }
 
+    /// It was not said what to do: exit code 2, as of words that are not understood.
+    pub fn usage(message: impl fmt::Display) -> Self {
+        Self { code: 2, message: message.to_string() }
+    }
+
     /// Nothing failed, and two texts differ: exit code 1, as with diff(1), without a word.
     pub fn differs() -> Self {
         Self { code: 1, message: String::new() }

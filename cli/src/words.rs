@@ -33,6 +33,12 @@ pub fn state(copy: &Copy) -> String {
     }
 }
 
+/// Whether a copy counts as being on its host: until it has stopped; where the host is gone, so that nobody can know,
+/// as long as it is to run there.
+pub fn is_there(desired: Desired, host_alive: bool) -> bool {
+    host_alive || desired == Desired::Run
+}
+
 /// Whether this run of it is to end for a new one.
 fn restarts(copy: &Copy) -> bool {
     let started = copy.observed.as_ref().and_then(|observed| observed.started);
@@ -160,6 +166,19 @@ pub fn target(words: &[String], namespace: Option<&Namespace>) -> Result<ObjectR
     }
 }
 
+/// Several objects: of one kind where that is said first, services else.
+///
+/// # Errors
+/// One is no name.
+pub fn targets(words: &[String], namespace: Option<&Namespace>) -> Result<Vec<ObjectRef>, Failure> {
+    match words {
+        [first, names @ ..] if kind(first).is_ok() && !names.is_empty() => {
+            names.iter().map(|name| object(kind(first)?, name, namespace)).collect()
+        }
+        words => words.iter().map(|word| target(std::slice::from_ref(word), namespace)).collect(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -186,6 +205,24 @@ mod tests {
         ] {
             let said = target(&[word.to_owned()], None).unwrap_err().message;
             assert!(said.contains(hint), "{said}");
+        }
+    }
+
+    #[test]
+    fn several_objects_are_of_the_kind_that_is_said_or_services() {
+        for (words, expected) in [
+            ("shop/web", Some("Service shop/web")),
+            ("shop/web shop/api data/db", Some("Service shop/web, Service shop/api, Service data/db")),
+            ("networks lan wan", Some("Network lan, Network wan")),
+            ("hc shop/a shop/b", Some("HealthCheck shop/a, HealthCheck shop/b")),
+            ("host/h1 host/h2", Some("Host h1, Host h2")),
+            ("networks", None),
+            ("web api", None),
+        ] {
+            let given: Vec<String> = words.split(' ').map(str::to_owned).collect();
+            let found = targets(&given, None).ok();
+            let found = found.map(|found| found.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "));
+            assert_eq!(found.as_deref(), expected, "{words}");
         }
     }
 }

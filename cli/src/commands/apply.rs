@@ -8,7 +8,7 @@ use evenkeel_api::key::Key;
 use evenkeel_api::name::Namespace;
 use evenkeel_runtime::store::{Store, TxnBuilder};
 
-use crate::documents;
+use crate::documents::Files;
 use crate::failure::Failure;
 use crate::output::{Format, say};
 use crate::plan_file::PlanFile;
@@ -18,11 +18,10 @@ use crate::wait::{Asked, Waiting};
 /// What to apply.
 #[derive(Debug, Args)]
 pub struct Apply {
-    /// Files or folders with documents (- is standard input)
-    #[arg(short = 'f', long = "file", required_unless_present = "plan", value_name = "FILE|DIR|-")]
-    files: Vec<PathBuf>,
+    #[command(flatten)]
+    files: Files,
     /// What `evenkeel plan --out` kept, unless what it was made from has changed
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["files", "namespace", "dry_run"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["Files", "namespace", "dry_run"])]
     plan: Option<PathBuf>,
     /// The namespace of documents that name none
     #[arg(short, long, env = "EVENKEEL_NAMESPACE")]
@@ -43,7 +42,7 @@ impl Apply {
         let plan = self.plan.as_deref().map(PlanFile::read).transpose()?;
         let steps = match &plan {
             Some(plan) => plan.steps()?,
-            None => steps(store, documents::read(&self.files, self.namespace.as_ref())?).await?,
+            None => steps(store, self.files.read(self.namespace.as_ref())?).await?,
         };
         for step in &steps {
             for warning in &step.found.document.warnings {

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
-use evenkeel_api::key::Key;
+use evenkeel_api::key::{Key, prefix};
 use evenkeel_api::meta::{Kind, ObjectRef};
-use evenkeel_api::name::Namespace;
+use evenkeel_api::name::{CheckId, Namespace, ServiceId};
 use evenkeel_api::record::Confirmed;
+use evenkeel_api::text::{DocumentSpec, Origin, parse_document_bytes};
 use evenkeel_runtime::store::{Store, TxnBuilder};
 
 use crate::failure::Failure;
@@ -17,8 +18,8 @@ use crate::{documents, words};
 /// What to delete.
 #[derive(Debug, Args)]
 pub struct Delete {
-    /// SERVICE, NAMESPACE/SERVICE, or KIND NAME
-    #[arg(num_args = 0..=2, required_unless_present = "files")]
+    /// SERVICE or NAMESPACE/SERVICE, one or several; or KIND NAME…
+    #[arg(num_args = 0.., required_unless_present = "files")]
     object: Vec<String>,
     /// The objects of these files or folders (- is standard input)
     #[arg(short = 'f', long = "file", value_name = "FILE|DIR|-", conflicts_with = "object")]
@@ -68,7 +69,7 @@ impl Delete {
             return Ok(());
         }
         let services = gone.iter().filter(|object| object.kind() == Kind::Service).count();
-        let all = store.list(&evenkeel_api::key::prefix::documents(Kind::Service)).await?.kvs.len();
+        let all = store.list(&prefix::documents(Kind::Service)).await?.kvs.len();
         if services >= MANY && services * 2 >= all {
             if !self.yes {
                 return Err(Failure::new(format!(
@@ -82,20 +83,42 @@ impl Delete {
                 "somebody changed a document meanwhile; nothing was deleted, try again",
             ));
         }
-        for object in gone {
+        for object in &gone {
             say!("{object} deleted");
+        }
+        for check in orphans(store, &gone).await? {
+            say!(
+                "note: HealthCheck {check} asked it, and stays: `evenkeel delete healthcheck {check}` takes that away too"
+            );
         }
         Ok(())
     }
 
     fn objects(&self) -> Result<Vec<ObjectRef>, Failure> {
         if self.files.is_empty() {
-            return Ok(vec![words::target(&self.object, self.namespace.as_ref())?]);
+            return words::targets(&self.object, self.namespace.as_ref());
         }
         let set = documents::read(&self.files, self.namespace.as_ref())?;
         // What others stand on goes last.
         Ok(set.into_iter().rev().map(|found| found.document.object).collect())
     }
+}
+
+/// The checks that are left of services that are gone.
+async fn orphans(store: &Arc<dyn Store>, gone: &[ObjectRef]) -> Result<Vec<CheckId>, Failure> {
+    let mut orphans = Vec::new();
+    for kv in store.list(&prefix::documents(Kind::HealthCheck)).await?.kvs {
+        let Ok(Key::Document(object)) = kv.key.parse() else { continue };
+        // One that is not valid asks nobody.
+        let Ok(document) = parse_document_bytes(&kv.value, &Origin::Key(object.clone())) else { continue };
+        if let (ObjectRef::HealthCheck(id), DocumentSpec::HealthCheck(spec)) = (object, &document.spec) {
+            let target = ServiceId { namespace: id.namespace.clone(), name: spec.target.service.clone() };
+            if gone.contains(&ObjectRef::Service(target)) {
+                orphans.push(id);
+            }
+        }
+    }
+    Ok(orphans)
 }
 
 /// That a person meant it.
@@ -106,5 +129,31 @@ pub fn confirmed(objects: &[ObjectRef]) -> Confirmed {
         by,
         what: format!("{} objects: {}", objects.len(), what.join(", ")),
         objects: objects.iter().cloned().collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use evenkeel_etcd::MemoryStore;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn checks_of_a_service_that_goes_are_named() {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new(1));
+        for (key, target) in [("shop/web-http", "web"), ("shop/api-http", "api"), ("data/web-http", "web")] {
+            let text = format!(
+                "apiVersion: evenkeel/v1\nkind: HealthCheck\nspec: {{target: {{service: {target}}}, type: tcp, port: 80}}\n"
+            );
+            let key: Key = format!("healthchecks/{key}").parse().unwrap();
+            store.commit(&TxnBuilder::new().put(&key, text).build().unwrap()).await.unwrap();
+        }
+        let gone = [ObjectRef::from_path(Kind::Service, "shop/web").unwrap()];
+        let left: Vec<String> = orphans(&store, &gone).await.unwrap().iter().map(ToString::to_string).collect();
+        assert_eq!(left, ["shop/web-http"]);
+        // Gone with it: nothing is left to say.
+        let key: Key = "healthchecks/shop/web-http".parse().unwrap();
+        store.commit(&TxnBuilder::new().delete(&key).build().unwrap()).await.unwrap();
+        assert_eq!(orphans(&store, &gone).await.unwrap(), []);
     }
 }

@@ -9,7 +9,7 @@ use evenkeel_api::name::{HostName, Namespace, NetworkName, ServiceId};
 use evenkeel_api::record::{Alive, Endpoints, NetworkReport, Phase, Pin, Rollout, Status, Subnet, Timestamp};
 use evenkeel_runtime::store::Store;
 
-use super::{events, get};
+use super::{asks, events, get};
 use crate::failure::Failure;
 use crate::output::{Format, age, gib, say, structured, table};
 use crate::snapshot;
@@ -65,7 +65,7 @@ impl Describe {
             ObjectRef::Service(id) => service(store, id).await?,
             ObjectRef::Network(name) => network(store, name).await?,
             ObjectRef::Host(name) => host(store, name).await?,
-            ObjectRef::HealthCheck(_) => {}
+            ObjectRef::HealthCheck(id) => asks::print(store, id).await?,
         }
         say!("\nevents");
         let skip = events.len().saturating_sub(20);

@@ -1,6 +1,5 @@
 //! `evenkeel diff`: files beside the documents in the store.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
@@ -10,7 +9,7 @@ use evenkeel_api::text::{Document, DocumentSpec, Origin, parse_document_bytes};
 use evenkeel_runtime::store::{Kv, Store};
 use similar::TextDiff;
 
-use crate::documents::{self, FromFile};
+use crate::documents::{Files, FromFile};
 use crate::failure::Failure;
 use crate::output::{is_lively, say};
 
@@ -23,9 +22,8 @@ Examples:
 
 Exit codes: 0 nothing differs, 1 something does, 2 it could not be compared")]
 pub struct Diff {
-    /// Files or folders with documents (- is standard input)
-    #[arg(short = 'f', long = "file", required = true, value_name = "FILE|DIR|-")]
-    files: Vec<PathBuf>,
+    #[command(flatten)]
+    files: Files,
     /// The namespace of documents that name none
     #[arg(short, long, env = "EVENKEEL_NAMESPACE")]
     namespace: Option<Namespace>,
@@ -48,7 +46,7 @@ impl Diff {
 
     async fn compare(&self, store: &Arc<dyn Store>) -> Result<bool, Failure> {
         let mut differs = false;
-        for found in documents::read(&self.files, self.namespace.as_ref())? {
+        for found in self.files.read(self.namespace.as_ref())? {
             let (kv, _) = store.get(&Key::Document(found.document.object.clone())).await?;
             let (old, new) = match self.canonical {
                 true => canonical(&found, kv.as_ref())?,

@@ -12,14 +12,14 @@ use evenkeel_api::key::{Key, prefix};
 use evenkeel_api::meta::ObjectRef;
 use evenkeel_api::name::{HostName, InstanceId};
 use evenkeel_api::quantity::Span;
-use evenkeel_api::record::Timestamp;
+use evenkeel_api::record::{Instance, Timestamp};
 use evenkeel_cluster::Ticket;
 use evenkeel_etcd::EtcdStore;
 use evenkeel_etcd::rights::Admin;
 use evenkeel_plan::host::document::document;
 use evenkeel_runtime::store::{Kv, Store, TxnBuilder};
 
-use super::{availability, brake, describe, get, leave, maintenance};
+use super::{availability, brake, describe, get, leave, maintenance, stays};
 use crate::cluster::book::Book;
 use crate::cluster::deliver::Place;
 use crate::cluster::{machine, rights};
@@ -27,6 +27,7 @@ use crate::config::Settings;
 use crate::failure::Failure;
 use crate::output::say;
 use crate::polling::{Step, poll};
+use crate::words;
 
 /// What about hosts.
 #[derive(Debug, Args)]
@@ -53,7 +54,7 @@ enum Verb {
     Drain {
         /// Its name
         host: HostName,
-        /// Wait until it is empty
+        /// Wait until it is empty; exit code 3 if copies cannot leave, 4 if time runs out
         #[arg(long)]
         wait: bool,
         /// How long at most
@@ -140,15 +141,27 @@ impl Host {
 }
 
 async fn drain(store: &Arc<dyn Store>, host: &HostName, within: Option<Duration>) -> Result<(), Failure> {
+    let stay = stays::on(store, host).await?;
     availability::set(store, host, Availability::Drain).await?;
+    for (copy, why) in &stay {
+        say!("copy {copy} cannot leave: {why}");
+    }
     let Some(within) = within else {
         say!(
             "host {host} is drained: its copies move where they fit; `evenkeel host describe {host}` shows what is left"
         );
         return Ok(());
     };
-    empty(store, host, within).await?;
-    say!("host {host} is empty");
+    empty_but(store, host, &stay.keys().cloned().collect(), within).await?;
+    match stay.len() {
+        0 => say!("host {host} is empty"),
+        1 => return Err(Failure::not_converged(format!("host {host} is empty but for 1 copy, which cannot leave"))),
+        n => {
+            return Err(Failure::not_converged(format!(
+                "host {host} is empty but for {n} copies, which cannot leave"
+            )));
+        }
+    }
     Ok(())
 }
 
@@ -171,8 +184,14 @@ pub async fn empty_but(
     within: Duration,
 ) -> Result<(), Failure> {
     let leaves = |kv: &Kv| !matches!(kv.key.parse(), Ok(Key::Instance(_, id)) if stay.contains(&id));
+    let is_there = |kv: &Kv, alive| {
+        let record = serde_json::from_slice::<Instance>(&kv.value);
+        record.map_or(true, |record| words::is_there(record.desired, alive))
+    };
     poll(within, async || {
-        let left = store.list(&prefix::instances_on(host)).await?.kvs.iter().filter(|kv| leaves(kv)).count();
+        let alive = store.get(&Key::Alive(host.clone())).await?.0.is_some();
+        let records = store.list(&prefix::instances_on(host)).await?.kvs;
+        let left = records.iter().filter(|kv| leaves(kv) && is_there(kv, alive)).count();
         Ok(Step::once(left == 0, || {
             Failure::timed_out(format!(
                 "{left} copies are on {host} still: see `evenkeel host describe {host}` and `evenkeel status`"

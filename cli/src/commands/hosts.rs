@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::output::{gib, table};
 use crate::snapshot::{self, Hosts};
+use crate::words;
 
 /// One host.
 #[derive(Debug, Serialize)]
@@ -36,7 +37,12 @@ pub fn rows(hosts: &Hosts, copies: &[snapshot::Copy]) -> Vec<HostRow> {
                 engine: facts.map(|facts| facts.engine.clone()),
                 cpus: facts.map(|facts| facts.cpus.to_string()),
                 memory: facts.map(|facts| gib(facts.memory.0)),
-                copies: copies.iter().filter(|copy| copy.host == *name).count(),
+                copies: copies
+                    .iter()
+                    .filter(|copy| {
+                        copy.host == *name && words::is_there(copy.instance.desired, copy.host_alive)
+                    })
+                    .count(),
             }
         })
         .collect()

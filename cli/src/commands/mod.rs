@@ -1,6 +1,7 @@
 //! One file a command.
 
 pub mod apply;
+pub mod asks;
 pub mod availability;
 pub mod backup;
 pub mod brake;

@@ -18,7 +18,7 @@ use evenkeel_runtime::mirror::Mirror;
 use evenkeel_runtime::store::Store;
 use serde::Serialize;
 
-use crate::documents;
+use crate::documents::{self, Files};
 use crate::failure::Failure;
 use crate::output::{Format, say, structured};
 use crate::plan_file::PlanFile;
@@ -33,16 +33,15 @@ Examples:
   evenkeel plan                               whether everything would still run without any one host
   evenkeel plan --without h2,h3               what would go where, and what would not fit: exit code 3 if anything
 
-Nothing is changed.")]
+Nothing is changed. Exit codes: 0 all that would be changed comes to rest, 3 something of it does not, as when it fits nowhere.")]
 pub struct Plan {
-    /// Files or folders with documents (- is standard input)
-    #[arg(short = 'f', long = "file", value_name = "FILE|DIR|-")]
-    files: Vec<PathBuf>,
+    #[command(flatten)]
+    files: Files,
     /// The namespace of documents that name none
     #[arg(short, long, env = "EVENKEEL_NAMESPACE")]
     namespace: Option<Namespace>,
     /// Keep the plan in a file, for `apply --plan`
-    #[arg(long, value_name = "FILE", requires = "files", conflicts_with = "without")]
+    #[arg(long, value_name = "FILE", requires = "Files", conflicts_with = "without")]
     out: Option<PathBuf>,
     /// As if these hosts were gone for good
     #[arg(long, value_name = "HOST,…", value_delimiter = ',')]
@@ -55,7 +54,7 @@ impl Plan {
     /// # Errors
     /// A document is bad, the store does not answer, or something would not fit without the hosts named.
     pub async fn run(&self, store: &Arc<dyn Store>, format: Format) -> Result<(), Failure> {
-        let documents = match &self.files[..] {
+        let documents = match &self.files.all()[..] {
             [] => Vec::new(),
             files => documents::read(files, self.namespace.as_ref())?,
         };
@@ -72,7 +71,7 @@ impl Plan {
         if let Some(path) = &self.out {
             say!("\nas long as nothing of that changes: evenkeel apply --plan {}", path.display());
         }
-        Ok(())
+        report.verdict()
     }
 }
 
@@ -90,6 +89,8 @@ struct Outcome {
     /// Why it would not come to rest.
     #[serde(skip_serializing_if = "Option::is_none")]
     trouble: Option<String>,
+    #[serde(skip)]
+    changes_something: bool,
 }
 
 /// All that would happen.
@@ -114,7 +115,9 @@ struct Without {
 /// # Errors
 /// The store does not answer.
 pub async fn print(store: &Arc<dyn Store>, steps: &[Step], format: Format) -> Result<(), Failure> {
-    Look::at(store).await?.report(steps)?.0.print(format)
+    let report = Look::at(store).await?.report(steps)?.0;
+    report.print(format)?;
+    report.verdict()
 }
 
 /// The cluster at one moment.
@@ -196,6 +199,20 @@ impl Look {
 }
 
 impl Report {
+    /// Whether all that would be changed would come to rest.
+    fn verdict(&self) -> Result<(), Failure> {
+        let changes = |outcome: &&Outcome| outcome.changes_something && outcome.trouble.is_some();
+        let restless: Vec<String> =
+            self.documents.iter().filter(changes).map(|outcome| outcome.object.to_string()).collect();
+        match restless.is_empty() {
+            true => Ok(()),
+            false => Err(Failure::not_converged(format!(
+                "{} would not come to rest; what stands in the way is marked ! above",
+                restless.join(", ")
+            ))),
+        }
+    }
+
     /// The services that anything is done to.
     fn touched(&self) -> BTreeSet<ServiceId> {
         let of = |outcome: &Outcome| match &outcome.object {
@@ -251,8 +268,14 @@ fn outcome(step: &Step, before: &World, lacks: &Lacks, acts: &[Act]) -> Outcome 
         Effect::Changed => "would be changed",
         Effect::Unchanged => "is unchanged",
     };
-    let mut outcome =
-        Outcome { object: object.clone(), effect, changes: Vec::new(), copies: Vec::new(), trouble: None };
+    let mut outcome = Outcome {
+        object: object.clone(),
+        effect,
+        changes: Vec::new(),
+        copies: Vec::new(),
+        trouble: None,
+        changes_something: step.effect != Effect::Unchanged,
+    };
     let ObjectRef::Service(id) = &object else { return outcome };
     let old = before.services.get(id).and_then(|service| service.accepted.as_ref());
     if let (Some(old), DocumentSpec::Service(new)) = (old, &step.found.document.spec) {

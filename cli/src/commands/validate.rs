@@ -1,20 +1,17 @@
 //! `evenkeel validate`: documents without a cluster.
 
-use std::path::PathBuf;
-
 use clap::Args;
 use evenkeel_api::name::Namespace;
 
-use crate::documents;
+use crate::documents::Files;
 use crate::failure::Failure;
 use crate::output::say;
 
 /// What to validate.
 #[derive(Debug, Args)]
 pub struct Validate {
-    /// Files or folders with documents (- is standard input)
-    #[arg(short = 'f', long = "file", required = true, value_name = "FILE|DIR|-")]
-    files: Vec<PathBuf>,
+    #[command(flatten)]
+    files: Files,
     /// The namespace of documents that name none
     #[arg(short, long, env = "EVENKEEL_NAMESPACE")]
     namespace: Option<Namespace>,
@@ -26,7 +23,7 @@ impl Validate {
     /// # Errors
     /// Some are bad; each is shown with its place.
     pub fn run(&self) -> Result<(), Failure> {
-        for found in documents::read(&self.files, self.namespace.as_ref())? {
+        for found in self.files.read(self.namespace.as_ref())? {
             say!("{}: {} is valid", found.file, found.document.object);
             for warning in &found.document.warnings {
                 say!("  warning: {warning}");

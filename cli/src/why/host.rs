@@ -7,6 +7,7 @@ use evenkeel_plan::service::{Copy, Host, Service};
 
 use super::{Explanation, Finding, Link, Mark, Scene, copy, telling};
 use crate::output::gib;
+use crate::words;
 
 /// Explains it. Something is known of the host.
 pub(super) fn explain(scene: &Scene, name: &HostName) -> Explanation {
@@ -124,7 +125,7 @@ impl<'a> Chain<'a> {
                     .help(undrain, "lets copies come")
             }
             Some(Availability::Drain) => {
-                let left = match self.carried().len() {
+                let left = match self.there() {
                     0 => "no copy is left there".to_owned(),
                     1 => "1 copy is there still".to_owned(),
                     n => format!("{n} copies are there still"),
@@ -133,6 +134,16 @@ impl<'a> Chain<'a> {
                     .help(undrain, "lets copies come")
             }
         }
+    }
+
+    /// How many copies count as being there.
+    fn there(&self) -> usize {
+        let copies = self.scene.world.services.values().flat_map(|service| service.copies.values());
+        let records = copies
+            .filter(|copy| copy.host == *self.name)
+            .filter_map(|copy| copy.record.as_ref())
+            .filter(|record| words::is_there(record.value.desired, self.host.alive.is_some()));
+        records.count()
     }
 
     /// What is to run there.
@@ -154,6 +165,13 @@ impl<'a> Chain<'a> {
     }
 
     fn copies(&self) -> Finding {
+        if self.host.alive.is_none() {
+            return Finding::open(match self.there() {
+                0 => "no copy is to run there".to_owned(),
+                1 => "1 copy is to run there, of which nothing is known".to_owned(),
+                n => format!("{n} copies are to run there, of which nothing is known"),
+            });
+        }
         let scene = self.scene;
         let carried = self.carried();
         let found = carried.iter().map(|(service, id, copy)| {

@@ -581,6 +581,21 @@ fn a_copy_that_leaves_says_why_and_a_copy_that_stays_says_that_it_runs() {
 }
 
 #[test]
+fn a_host_that_is_gone_says_nothing_of_how_its_copies_are() {
+    let mut cluster = Cluster::new();
+    let copies = |cluster: &Cluster| {
+        let links = cluster.explain("h1").links;
+        links.into_iter().find(|link| link.name == "copies").unwrap().finding
+    };
+    assert_eq!(copies(&cluster), Finding::holds("carries one, which is well"));
+    cluster.gone(&["h1"]);
+    assert_eq!(copies(&cluster), Finding::open("1 copy is to run there, of which nothing is known"));
+    // Its record stays until the host is back; that does not make it a copy that is there.
+    cluster.live(60);
+    assert_eq!(copies(&cluster), Finding::open("no copy is to run there"));
+}
+
+#[test]
 fn what_the_leader_does_not_see_is_told_beside_it() {
     let cluster = Cluster::new();
     let with = |change: &dyn Fn(&mut Scene)| {

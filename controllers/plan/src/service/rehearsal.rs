@@ -117,10 +117,11 @@ impl Rehearsal {
         }
     }
 
-    /// The copies that have a record on a host.
+    /// The copies that are to run on a host.
     pub fn copies_on(&self, host: &HostName) -> BTreeSet<InstanceId> {
         let records = records(&self.model.world).into_iter();
-        records.filter(|((on, _), _)| on == host).map(|((_, id), _)| id).collect()
+        let there = records.filter(|((on, _), record)| on == host && record.desired == Desired::Run);
+        there.map(|((_, id), _)| id).collect()
     }
 
     /// What each service lacks, as its status says.
