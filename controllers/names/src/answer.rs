@@ -1,5 +1,6 @@
 //! What a query gets, as bytes.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use domain::base::iana::{Class, Opcode, Rcode, Rtype};
@@ -185,7 +186,7 @@ fn compose(
     let mut answer = builder.start_answer(msg, rcode)?;
     answer.header_mut().set_aa(true);
     answer.header_mut().set_ra(true);
-    let mut additional = match records(zone, answer, question, found, random) {
+    let mut additional = match records(zone, answer, question, found, transport, random) {
         Ok(additional) => additional,
         Err(cut) => {
             let mut additional = cut.additional();
@@ -209,6 +210,7 @@ fn records(
     mut answer: AnswerBuilder<Out>,
     question: &Question<ParsedName<&[u8]>>,
     found: &Found<'_>,
+    transport: Transport,
     random: &mut Random,
 ) -> Result<AdditionalBuilder<Out>, AnswerBuilder<Out>> {
     let owner = question.qname();
@@ -233,7 +235,7 @@ fn records(
             }
             Ok(answer.additional())
         }
-        Found::Targets { ttl, domain, targets } => services(answer, owner, *ttl, domain, targets, random),
+        Found::Targets { ttl, domain, targets } => services(answer, owner, *ttl, domain, targets, transport, random),
         Found::Pointer { ttl, name } => {
             let target = name.parse::<Name<Vec<u8>>>().ok().map(Ptr::new);
             match target.map(|ptr| answer.push((owner, Class::IN, Ttl::from_secs(*ttl), ptr))) {
@@ -252,28 +254,35 @@ fn records(
     }
 }
 
+/// All of them, since whoever asks for ports balances over what it gets; by UDP, all that fit into a datagram or none, so
+/// that the client comes by TCP.
 fn services(
     mut answer: AnswerBuilder<Out>,
     owner: &ParsedName<&[u8]>,
     ttl: u32,
     domain: &str,
     targets: &[Target],
+    transport: Transport,
     random: &mut Random,
 ) -> Result<AdditionalBuilder<Out>, AnswerBuilder<Out>> {
     let ttl = Ttl::from_secs(ttl);
-    let mut named = Vec::new();
-    for at in random.pick(targets.len(), MOST_ADDRESSES) {
+    let (mut named, mut pushed) = (Vec::new(), BTreeSet::new());
+    for at in random.pick(targets.len(), targets.len()) {
         let Some(target) = targets.get(at) else { continue };
         let Ok(name) = format!("{}.{domain}", target.name).parse::<Name<Vec<u8>>>() else { continue };
         // Two copies of one slot are one target with two addresses.
-        let twin = named.iter().any(|(other, port, _)| *other == name && *port == target.port);
+        let twin = !pushed.insert((&target.name, target.port));
         if !twin && answer.push((owner, Class::IN, ttl, Srv::new(0, 1, target.port, &name))).is_err() {
-            return Err(emptied(answer));
+            match transport {
+                Transport::Udp => return Err(emptied(answer)),
+                // More than any answer holds: another choice each time.
+                Transport::Tcp => break,
+            }
         }
-        named.push((name, target.port, target.address));
+        named.push((name, target.address));
     }
     let mut additional = answer.additional();
-    for (name, _, address) in named {
+    for (name, address) in named {
         if additional.push((name, Class::IN, ttl, A::new(address))).is_err() {
             // A courtesy: without it the client asks for the addresses.
             return Ok(additional.rewind_into());
