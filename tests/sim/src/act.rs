@@ -90,6 +90,8 @@ pub enum Word {
     Retry,
     /// `rollout unpin`
     Unpin,
+    /// `restart`
+    Restart,
 }
 
 /// What the store goes back to.

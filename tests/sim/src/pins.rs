@@ -54,6 +54,13 @@ pub fn say(store: &MemoryStore, id: &ServiceId, word: Word, pick: u64) -> Option
             let may = rollout.rejected.contains(&newest) && !pin.pause && !pinned;
             may.then(|| Pin { retry: Some(newest), ..Pin::default() })
         }
-        Word::Unpin => (pin.pause || pin.template.is_some()).then(Pin::default),
+        Word::Unpin => {
+            let restarts = pin.restart.is_some() && rollout.phase != Phase::Done;
+            (pin.pause || pin.template.is_some() || restarts).then(Pin::default)
+        }
+        Word::Restart => {
+            let stands = pin.pause || matches!(rollout.phase, Phase::Paused { .. });
+            (!stands).then(|| Pin { restart: Some(rollout.seq), resume: None, retry: None, ..pin })
+        }
     }
 }

@@ -169,7 +169,10 @@ impl People {
             }
             55..70 => {
                 let words = [Word::Pause, Word::Resume, Word::Undo, Word::Back, Word::Retry, Word::Unpin];
-                Act::Say(service.clone(), *chance.pick(&words)?, chance.number())
+                let (word, pick) = (*chance.pick(&words)?, chance.number());
+                // A stream of its own: all else is as it was for the seeds that are kept.
+                let restarts = Chance::new(pick, "restart").permille(200);
+                Act::Say(service.clone(), if restarts { Word::Restart } else { word }, pick)
             }
             70..78 => Act::Break(service.clone(), chance.number()),
             78..86 if self.standing[at] => {
