@@ -45,11 +45,7 @@ impl Progress {
 ///
 /// # Errors
 /// One of them fails (exit code 3), or the time runs out (exit code 4).
-pub async fn until(
-    store: &Arc<dyn Store>,
-    asked: &[Asked],
-    patience: Duration,
-) -> Result<(), Failure> {
+pub async fn until(store: &Arc<dyn Store>, asked: &[Asked], patience: Duration) -> Result<(), Failure> {
     let prefixes =
         [prefix::rollouts(), prefix::pins(), prefix::endpoints(), prefix::reports(), prefix::alive()]
             .into_iter()
@@ -69,14 +65,9 @@ pub async fn until(
         if progress.iter().all(|progress| matches!(progress, Progress::Done(_))) {
             return Ok(());
         }
-        let line =
-            |(asked, progress): (&Asked, &Progress)| format!("{}: {}", asked.object, progress.text());
-        let failed: Vec<String> = asked
-            .iter()
-            .zip(&progress)
-            .filter(|(_, p)| matches!(p, Progress::Failed(_)))
-            .map(line)
-            .collect();
+        let line = |(asked, progress): (&Asked, &Progress)| format!("{}: {}", asked.object, progress.text());
+        let failed: Vec<String> =
+            asked.iter().zip(&progress).filter(|(_, p)| matches!(p, Progress::Failed(_))).map(line).collect();
         if !failed.is_empty() {
             return Err(Failure::not_converged(failed.join("\n")));
         }
@@ -137,7 +128,9 @@ fn service(mirror: &Mirror, id: &ServiceId, status: &Status, wanted: Wanted) -> 
             let but = obstacle(status).map(|why| format!("; but {why}")).unwrap_or_default();
             Progress::Done(format!("{text}, in the names on every host{but}"))
         }
-        (Progress::Done(text), 1) => Progress::Pending(format!("{text}; the names of 1 host are not there yet")),
+        (Progress::Done(text), 1) => {
+            Progress::Pending(format!("{text}; the names of 1 host are not there yet"))
+        }
         (Progress::Done(text), n) => {
             Progress::Pending(format!("{text}; the names of {n} hosts are not there yet"))
         }
@@ -174,7 +167,10 @@ fn judge(rollout: &Rollout, pin: &Pin, id: &ServiceId, status: &Status, wanted: 
     if all && exchanged && holds(ConditionType::Progressing).is_none() {
         return Progress::Done(format!("{} of {} copies ready", copies.ready, copies.desired));
     }
-    if let Some(why) = paused.filter(|_| !all && !rollout.held) {
+    // Where only those are missing that failed, no other comes.
+    let missing = copies.desired.saturating_sub(copies.ready) as usize;
+    let only_failed = (1..=rollout.failed.len()).contains(&missing);
+    if let Some(why) = paused.filter(|_| only_failed && !rollout.held) {
         return Progress::Failed(why);
     }
     let counts = format!(
@@ -331,9 +327,7 @@ mod tests {
     #[test]
     fn what_was_asked_for_is_judged_and_nothing_else() {
         let id: ServiceId = "shop/web".parse().unwrap();
-        let condition = |kind: &str, status: bool, reason: &str, message: &str| {
-            serde_json::json!({"type": kind, "status": status, "reason": reason, "message": message, "since": 5})
-        };
+        let condition = |kind: &str, status: bool, reason: &str, message: &str| serde_json::json!({"type": kind, "status": status, "reason": reason, "message": message, "since": 5});
         let status = |ready: u32, updated: u32, more: &[serde_json::Value]| -> Status {
             serde_json::from_value(serde_json::json!({
                 "observed_revision": 7,
@@ -344,7 +338,11 @@ mod tests {
         };
         let done = Rollout { target: Some(790), ..Rollout::default() };
         let back = Rollout { instead_of: Some(812), rejected: [812].into(), ..done.clone() };
-        let failed = Rollout { phase: Phase::Paused { why: "no such image".to_owned() }, ..done.clone() };
+        let failed = Rollout {
+            phase: Phase::Paused { why: "no such image".to_owned() },
+            failed: ["shop.web.3.n4".parse().unwrap()].into(),
+            ..done.clone()
+        };
         let held = Rollout { held: true, ..failed.clone() };
         let settled = [condition("Progressing", false, "Settled", "")];
         let pending = [condition("Degraded", true, "Pending", "slot 3: none of 3 hosts fits")];
@@ -366,6 +364,8 @@ mod tests {
             (&failed, status(3, 2, &settled), Wanted::Well, "failed: the rollout is paused: no such image"),
             (&failed, status(3, 2, &settled), Wanted::AtRest, "done: 3 of 3 copies ready"),
             (&failed, status(2, 1, &settled), Wanted::AtRest, "failed: the rollout is paused: no such image"),
+            // Two are on their way, and only one failed.
+            (&failed, status(1, 1, &settled), Wanted::AtRest, "pending: 1 of 3"),
             (&held, status(2, 1, &settled), Wanted::AtRest, "pending: 2 of 3"),
         ] {
             let said = match judge(rollout, &Pin::default(), &id, &status, wanted) {

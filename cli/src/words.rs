@@ -221,7 +221,8 @@ mod tests {
         ] {
             let given: Vec<String> = words.split(' ').map(str::to_owned).collect();
             let found = targets(&given, None).ok();
-            let found = found.map(|found| found.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "));
+            let found =
+                found.map(|found| found.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "));
             assert_eq!(found.as_deref(), expected, "{words}");
         }
     }

@@ -48,12 +48,10 @@ pub async fn print(store: &Arc<dyn Store>, id: &CheckId) -> Result<(), Failure> 
 fn lines(spec: &HealthCheckSpec, target: &ServiceId, ports: &[Port]) -> Vec<(&'static str, String)> {
     let port = match &spec.port {
         Some(PortRef::Number(number)) => format!("port {number}"),
-        Some(PortRef::Name(name)) => {
-            match ports.iter().find(|port| port.name.as_ref() == Some(name)) {
-                Some(port) => format!("port {name} ({})", port.target),
-                None => format!("port {name}, which its document does not name"),
-            }
-        }
+        Some(PortRef::Name(name)) => match ports.iter().find(|port| port.name.as_ref() == Some(name)) {
+            Some(port) => format!("port {name} ({})", port.target),
+            None => format!("port {name}, which its document does not name"),
+        },
         None => "no port".to_owned(),
     };
     let asks = match spec.probe {

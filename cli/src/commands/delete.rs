@@ -149,7 +149,8 @@ mod tests {
             store.commit(&TxnBuilder::new().put(&key, text).build().unwrap()).await.unwrap();
         }
         let gone = [ObjectRef::from_path(Kind::Service, "shop/web").unwrap()];
-        let left: Vec<String> = orphans(&store, &gone).await.unwrap().iter().map(ToString::to_string).collect();
+        let left: Vec<String> =
+            orphans(&store, &gone).await.unwrap().iter().map(ToString::to_string).collect();
         assert_eq!(left, ["shop/web-http"]);
         // Gone with it: nothing is left to say.
         let key: Key = "healthchecks/shop/web-http".parse().unwrap();

@@ -155,7 +155,11 @@ async fn drain(store: &Arc<dyn Store>, host: &HostName, within: Option<Duration>
     empty_but(store, host, &stay.keys().cloned().collect(), within).await?;
     match stay.len() {
         0 => say!("host {host} is empty"),
-        1 => return Err(Failure::not_converged(format!("host {host} is empty but for 1 copy, which cannot leave"))),
+        1 => {
+            return Err(Failure::not_converged(format!(
+                "host {host} is empty but for 1 copy, which cannot leave"
+            )));
+        }
         n => {
             return Err(Failure::not_converged(format!(
                 "host {host} is empty but for {n} copies, which cannot leave"

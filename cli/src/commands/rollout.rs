@@ -135,7 +135,6 @@ impl Which {
         say!("Service {id}: no copy is exchanged until `evenkeel rollout resume {id}`");
         wait::glance(store, &[Asked::word(id)]).await
     }
-
 }
 
 impl On {

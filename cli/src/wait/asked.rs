@@ -95,7 +95,9 @@ pub async fn glance(store: &Arc<dyn Store>, asked: &[Asked]) -> Result<(), Failu
     for asked in asked {
         while !seen(store, asked).await? {
             if Instant::now() >= end {
-                eprintln!("note: no controller has looked at it yet; `evenkeel status` says whether one leads");
+                eprintln!(
+                    "note: no controller has looked at it yet; `evenkeel status` says whether one leads"
+                );
                 return Ok(());
             }
             sleep(PAUSE).await;

@@ -164,7 +164,8 @@ impl Of<'_> {
             _ if self.listed() == Some(true) => return None,
             // It would wait for ever: only a person can name another port.
             Some((_, CheckState { evidence, .. })) if port.is_some() && !evidence.is_empty() => {
-                let why = format!("check {name} of {at} does not pass: {evidence}; {}", port.unwrap_or_default());
+                let why =
+                    format!("check {name} of {at} does not pass: {evidence}; {}", port.unwrap_or_default());
                 let get = format!("evenkeel get service {} >FILE", self.id.service);
                 Finding::broken(why).help(get, "the document, if it is its port that is wrong")
             }

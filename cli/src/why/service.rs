@@ -215,7 +215,10 @@ impl<'a> Chain<'a> {
             if let Some(stuck) = degraded.filter(|degraded| degraded.status && degraded.reason == NO_ROOM) {
                 let why = format!("the rollout of template @{target} does not go on: {}", stuck.message);
                 return Finding::broken(why)
-                    .help("evenkeel get hosts", "what the hosts have; `evenkeel host undrain HOST` lets one take copies")
+                    .help(
+                        "evenkeel get hosts",
+                        "what the hosts have; `evenkeel host undrain HOST` lets one take copies",
+                    )
                     .help(format!("evenkeel get service {id}"), "what the document demands")
                     .help(format!("evenkeel unpin {id}"), "if it is about a restart: takes that back");
             }

@@ -235,7 +235,9 @@ fn records(
             }
             Ok(answer.additional())
         }
-        Found::Targets { ttl, domain, targets } => services(answer, owner, *ttl, domain, targets, transport, random),
+        Found::Targets { ttl, domain, targets } => {
+            services(answer, owner, *ttl, domain, targets, transport, random)
+        }
         Found::Pointer { ttl, name } => {
             let target = name.parse::<Name<Vec<u8>>>().ok().map(Ptr::new);
             match target.map(|ptr| answer.push((owner, Class::IN, Ttl::from_secs(*ttl), ptr))) {

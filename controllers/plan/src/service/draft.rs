@@ -286,12 +286,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Where a copy for `slot` of `template` could go, with the service as it will be so far; or why nowhere.
-    pub(crate) fn pick(
-        &mut self,
-        slot: &Slot,
-        template: i64,
-        leave: Leave<'_>,
-    ) -> Result<HostName, String> {
+    pub(crate) fn pick(&mut self, slot: &Slot, template: i64, leave: Leave<'_>) -> Result<HostName, String> {
         let Some(content) = self.template(template) else {
             return Err(format!("template {template} is not kept any more"));
         };

@@ -17,7 +17,9 @@ use super::ledger::Ledger;
 use super::memory::Memory;
 use super::status::HostTrouble;
 use super::world::{Service, World};
-use super::{crowded, deadline, digests, endpoints, pairs, pins, remove, restarts, rollback, rollout, slots, status};
+use super::{
+    crowded, deadline, digests, endpoints, pairs, pins, remove, restarts, rollback, rollout, slots, status,
+};
 
 /// Templates of a service that are kept beside those in use.
 const HISTORY: usize = 10;

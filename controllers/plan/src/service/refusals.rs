@@ -104,7 +104,8 @@ impl Refusal {
                 format!("{count} {lacks} CPUs{cpus}")
             }
             Refusal::Memory => {
-                let memory = wanted.memory.map(|memory| format!(" ({memory} is reserved)")).unwrap_or_default();
+                let memory =
+                    wanted.memory.map(|memory| format!(" ({memory} is reserved)")).unwrap_or_default();
                 format!("{count} {lacks} memory{memory}")
             }
             Refusal::MaxPerHost => format!("{count} with as many copies as max_replicas_per_node lets"),

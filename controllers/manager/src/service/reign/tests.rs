@@ -143,7 +143,6 @@ async fn a_status_is_put_off_until_its_time_but_not_with_a_new_document() {
 async fn what_a_person_just_said_is_answered_at_once() {
     let store = MemoryStore::new(1);
     put(&store, "services/shop/web", WEB).await;
-    put(&store, "accepted/services/shop/web", &accepted(r#"{"image":"web:1"}"#)).await;
     put(&store, "rollouts/shop/web", r#"{"seq":3,"resumed":7}"#).await;
     put(&store, "status/services/shop/web", r#"{"observed_revision":5,"conditions":[]}"#).await;
     let mut reign = reign(&store).await;

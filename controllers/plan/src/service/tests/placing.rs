@@ -58,7 +58,8 @@ fn all_constraints_must_hold_and_the_first_that_does_not_is_named() {
             };
             assert_eq!(refused(&lab, &wanted), expected);
             wanted.deploy.placement.constraints.push(region);
-            let expected = if holds { "1 does not match node.labels.region == north".to_owned() } else { expected };
+            let expected =
+                if holds { "1 does not match node.labels.region == north".to_owned() } else { expected };
             assert_eq!(refused(&lab, &wanted), expected);
         }
     }
@@ -91,7 +92,9 @@ fn a_host_is_filled_to_the_last_place_and_no_further() {
     let cases: [(&str, usize, Change); 3] = [
         ("lacks CPUs (1 are reserved)", 4, |spec| spec.deploy.reservations.cpus = Some(MilliCpus(1000))),
         ("lacks memory (1G is reserved)", 4, |spec| spec.deploy.reservations.memory = Some(Bytes(1 << 30))),
-        ("with as many copies as max_replicas_per_node lets", 2, |spec| spec.deploy.placement.max_replicas_per_node = Some(2)),
+        ("with as many copies as max_replicas_per_node lets", 2, |spec| {
+            spec.deploy.placement.max_replicas_per_node = Some(2)
+        }),
     ];
     for (what, places, reserve) in cases {
         let mut lab = Lab::new(1);

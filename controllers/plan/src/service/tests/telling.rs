@@ -295,7 +295,8 @@ fn a_reservation_that_no_host_has_is_told_of_while_copies_stay_where_they_are() 
     }
     // One host has too little of late, and another has room.
     let facts = |lab: &mut Lab, name: &str, memory: u64| {
-        lab.model.world.hosts.get_mut(&host(name)).unwrap().facts.as_mut().unwrap().memory = Bytes(memory << 20);
+        lab.model.world.hosts.get_mut(&host(name)).unwrap().facts.as_mut().unwrap().memory =
+            Bytes(memory << 20);
     };
     facts(&mut lab, "h1", 512);
     lab.seconds(60);
@@ -306,5 +307,8 @@ fn a_reservation_that_no_host_has_is_told_of_while_copies_stay_where_they_are() 
     lab.put("shop/web", reserving(1));
     lab.seconds(5);
     let said = degraded(&lab);
-    assert!(said.starts_with("true Crowded more is reserved on h1 than it has: what runs there stays"), "{said}");
+    assert!(
+        said.starts_with("true Crowded more is reserved on h1 than it has: what runs there stays"),
+        "{said}"
+    );
 }
