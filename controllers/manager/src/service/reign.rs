@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use evenkeel_api::key::Key;
 use evenkeel_api::name::{HostName, ServiceId};
-use evenkeel_plan::service::{Ledger, Memory, Plan, Write, plan_brakes, plan_host, plan_service};
+use evenkeel_plan::service::{Ledger, Memory, Plan, plan_brakes, plan_host, plan_service};
 use evenkeel_runtime::env::Env;
 use evenkeel_runtime::leader::Lead;
 use evenkeel_runtime::mirror::{Changed, Mirror};

@@ -1,7 +1,7 @@
 use evenkeel_api::key::Controller;
 use evenkeel_api::record::Status;
 use evenkeel_etcd::MemoryStore;
-use evenkeel_plan::service::StatusWrite;
+use evenkeel_plan::service::{StatusWrite, Write};
 use evenkeel_runtime::env::SystemClock;
 use evenkeel_runtime::store::{Store, TxnBuilder};
 use tokio::time::{Instant, sleep};
