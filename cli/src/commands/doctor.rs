@@ -12,6 +12,7 @@ use crate::checkup::settings::is_host;
 use crate::checkup::{here, settings, store, there};
 use crate::cluster::book::Book;
 use crate::cluster::deliver::Place;
+use crate::cluster::whose;
 use crate::config::Settings;
 use crate::failure::Failure;
 use crate::output::{Format, say, structured};
@@ -67,7 +68,7 @@ impl Doctor {
             let findings = judge(&found);
             return self.tell(format, found.machines.values().next(), &findings);
         }
-        let book = book(given)?;
+        let book = whose::book(given)?;
         let mut unseen = Vec::new();
         let cluster = match crate::etcd_of(given) {
             Err(failure) if book.is_none() && is_host() && self.looks_here() => {
@@ -136,12 +137,6 @@ impl Doctor {
             many => Err(Failure::new(format!("{many} things are wrong that hurt"))),
         }
     }
-}
-
-/// The book of the cluster that was made from here, unless the person names another cluster.
-pub fn book(given: &Settings) -> Result<Option<Book>, Failure> {
-    let own = given.endpoints.is_empty() && given.config.is_none();
-    own.then(|| Book::open(&Book::home()?)).transpose().map(Option::flatten)
 }
 
 /// Looks at a host, wherever it is.

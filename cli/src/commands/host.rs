@@ -22,11 +22,12 @@ use evenkeel_runtime::store::{Kv, Store, TxnBuilder};
 use super::{availability, brake, describe, get, leave, maintenance};
 use crate::cluster::book::Book;
 use crate::cluster::deliver::Place;
-use crate::cluster::{machine, rights};
+use crate::cluster::{machine, rights, whose};
 use crate::config::Settings;
 use crate::failure::Failure;
 use crate::output::say;
 use crate::polling::{Step, poll};
+use crate::which::{self, Which};
 
 /// What about hosts.
 #[derive(Debug, Args)]
@@ -41,18 +42,18 @@ enum Verb {
     List,
     /// One host, and what it runs
     Describe {
-        /// Its name
-        host: HostName,
+        /// Its name, or its address
+        host: Which,
     },
     /// This host is dead and will not come back as it was: replace its copies now
     ConfirmDead {
-        /// Its name
-        host: HostName,
+        /// Its name, or its address
+        host: Which,
     },
     /// Move all copies off a host, and let none come
     Drain {
-        /// Its name
-        host: HostName,
+        /// Its name, or its address
+        host: Which,
         /// Wait until it is empty
         #[arg(long)]
         wait: bool,
@@ -62,8 +63,8 @@ enum Verb {
     },
     /// Let a host take copies again
     Undrain {
-        /// Its name
-        host: HostName,
+        /// Its name, or its address
+        host: Which,
     },
     /// Drain a host, wait for its reboot, look whether it is well, and undrain it
     Maintenance(maintenance::Maintenance),
@@ -95,8 +96,9 @@ Examples:
 
 Done again, it goes on where it failed.")]
 pub struct Add {
-    /// Its address on the LAN
-    address: Ipv4Addr,
+    /// Its address on the LAN; of a host that is there, its name does
+    #[arg(value_name = "ADDRESS")]
+    machine: Which,
     /// Its name in the cluster [default: the machine's short host name]
     #[arg(long, value_name = "NAME")]
     name: Option<HostName>,
@@ -122,19 +124,30 @@ impl Host {
         let (store, format) = (|| crate::store(settings), settings.output);
         match &self.verb {
             Verb::List => get::Get::all_of("host").run(&store()?, format).await,
-            Verb::Describe { host } => describe::Describe::host(host).run(&store()?, format, now).await,
-            Verb::ConfirmDead { host } => brake::confirm(&store()?, host).await,
-            Verb::Drain { host, wait, timeout } => drain(&store()?, host, wait.then_some(timeout.0)).await,
+            Verb::Describe { host } => {
+                let store = store()?;
+                describe::Describe::host(&host.name(&store).await?).run(&store, format, now).await
+            }
+            Verb::ConfirmDead { host } => {
+                let store = store()?;
+                brake::confirm(&store, &host.name(&store).await?).await
+            }
+            Verb::Drain { host, wait, timeout } => {
+                let store = store()?;
+                drain(&store, &host.name(&store).await?, wait.then_some(timeout.0)).await
+            }
             Verb::Undrain { host } => {
-                let changed = availability::set(&store()?, host, Availability::Active).await?;
+                let store = store()?;
+                let host = &host.name(&store).await?;
+                let changed = availability::set(&store, host, Availability::Active).await?;
                 say!("host {host} takes copies{}", if changed { "" } else { ", as before" });
                 Ok(())
             }
             Verb::Maintenance(maintenance) => maintenance.run(settings).await,
-            Verb::Add(add) => add.run().await,
-            Verb::Remove(remove) => remove.run().await,
+            Verb::Add(add) => add.run(settings).await,
+            Verb::Remove(remove) => remove.run(settings).await,
             Verb::Join { ticket } => join(ticket),
-            Verb::Ticket { name, address } => ticket(name, *address).await,
+            Verb::Ticket { name, address } => ticket(settings, name, *address).await,
         }
     }
 }
@@ -199,8 +212,8 @@ fn join(ticket: &str) -> Result<(), Failure> {
 }
 
 /// Prints a ticket, once etcd knows the host.
-async fn ticket(name: &HostName, address: Ipv4Addr) -> Result<(), Failure> {
-    let mut book = Book::need(&Book::home()?)?;
+async fn ticket(settings: &Settings, name: &HostName, address: Ipv4Addr) -> Result<(), Failure> {
+    let mut book = whose::need_book(settings)?;
     let (_, ticket) = admit(&mut book, name, address, &[]).await?;
     say!("{}", ticket.encode());
     Ok(())
@@ -211,16 +224,26 @@ impl Add {
     ///
     /// # Errors
     /// This is not where the cluster was made, the machine is not reached, or a step fails.
-    pub async fn run(&self) -> Result<(), Failure> {
-        let mut book = Book::need(&Book::home()?)?;
-        let place = Place::of(self.address, self.ssh.as_deref());
+    pub async fn run(&self, settings: &Settings) -> Result<(), Failure> {
+        let mut book = whose::need_book(settings)?;
+        let address = self.address(&book).await?;
+        let place = Place::of(address, self.ssh.as_deref());
         let name = self.probe(&place)?;
-        let (store, ticket) = admit(&mut book, &name, self.address, &self.labels).await?;
-        say!("{name} at {}: program, files, engine", self.address);
-        place.deliver(&ticket)?;
+        let (store, ticket) = admit(&mut book, &name, address, &self.labels).await?;
+        say!("{name} at {address}: program, files, engine");
+        place.delivers(ticket).await?;
         joined(&store, &name).await?;
         say!("{name} is a host");
         Ok(())
+    }
+
+    /// Where the machine is.
+    async fn address(&self, book: &Book) -> Result<Ipv4Addr, Failure> {
+        if let Which::Address(address) = self.machine {
+            return Ok(address);
+        }
+        let store: Arc<dyn Store> = Arc::new(EtcdStore::new(&book.root()).map_err(Failure::new)?);
+        self.machine.address_among(&which::addresses(&store).await?)
     }
 
     /// Whether the machine can be a host, and what it is called.
@@ -241,7 +264,7 @@ impl Add {
                 std::env::consts::ARCH
             )));
         }
-        if let Some(name) = &self.name {
+        if let (Some(name), _) | (None, Which::Name(name)) = (&self.name, &self.machine) {
             return Ok(name.clone());
         }
         called.to_lowercase().parse().map_err(|error| {
