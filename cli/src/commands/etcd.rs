@@ -91,7 +91,8 @@ fn list(members: &[Seen]) -> Result<(), Failure> {
 
 /// What a person must know of them in the end.
 fn tally(members: &[Seen]) {
-    let names: Vec<_> = members.iter().map(Seen::name).collect();
+    let mut names: Vec<_> = members.iter().map(Seen::name).collect();
+    names.sort_unstable();
     let what = match members.iter().filter(|seen| !seen.member.learns).count() {
         1 => ": without it nothing is decided",
         2 => ": without either of them nothing is decided",
