@@ -17,7 +17,7 @@ use evenkeel_cluster::Ticket;
 use evenkeel_etcd::EtcdStore;
 use evenkeel_etcd::rights::Admin;
 use evenkeel_plan::host::document::document;
-use evenkeel_runtime::store::{Kv, Store, TxnBuilder};
+use evenkeel_runtime::store::{Kv, Store, StoreError, TxnBuilder};
 
 use super::{availability, brake, describe, get, leave, maintenance};
 use crate::cluster::book::Book;
@@ -326,14 +326,18 @@ const JOINS_WITHIN: Duration = Duration::from_secs(90);
 /// # Errors
 /// It does not come in time, or the store does not answer.
 pub async fn joined(store: &Arc<dyn Store>, name: &HostName) -> Result<(), Failure> {
+    let there = async |key| Ok::<_, StoreError>(store.get(&key).await?.0.is_some());
     poll(JOINS_WITHIN, async || {
-        let (alive, _) = store.get(&Key::Alive(name.clone())).await?;
-        let (facts, _) = store.get(&Key::Facts(name.clone())).await?;
-        Ok(Step::once(alive.is_some() && facts.is_some(), || {
-            Failure::timed_out(format!(
-                "host {name} has said nothing yet: on it, see `evenkeel-host status` and `docker logs evenkeel`"
-            ))
-        }))
+        let said = async { Ok(there(Key::Alive(name.clone())).await? && there(Key::Facts(name.clone())).await?) };
+        Ok(match said.await {
+            // One member that is slow is no reason to leave the host half done.
+            Err(error) => Step::NotYet(StoreError::into(error)),
+            Ok(said) => Step::once(said, || {
+                Failure::timed_out(format!(
+                    "host {name} has said nothing yet: on it, see `evenkeel-host status` and `docker logs evenkeel`"
+                ))
+            }),
+        })
     })
     .await
 }

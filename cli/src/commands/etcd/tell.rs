@@ -1,6 +1,7 @@
 //! Telling hosts where etcd is now, after its members have changed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use evenkeel_api::quantity::Span;
 use evenkeel_cluster::layout;
@@ -11,10 +12,14 @@ use crate::cluster::book::Book;
 use crate::cluster::deliver::Place;
 use crate::failure::Failure;
 use crate::output::say;
+use crate::polling::{Step, poll};
 use crate::snapshot;
 
 /// What a host was told last.
 const TOLD: &str = "cat /etc/evenkeel/cluster.env";
+
+/// How long etcd may take until it answers again.
+const SETTLES_WITHIN: Duration = Duration::from_secs(30);
 
 /// How hosts are told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +35,10 @@ pub enum How {
 /// # Errors
 /// etcd does not answer, or a host is not well afterwards: those after it keep what they knew.
 pub async fn tell(book: &Book, store: &Arc<dyn Store>, how: How) -> Result<(), Failure> {
-    let hosts = snapshot::hosts(store).await?;
+    // Members that have just come or gone may have to find who leads.
+    let hosts =
+        poll(SETTLES_WITHIN, async || Ok(snapshot::hosts(store).await.map_or_else(Step::NotYet, Step::Done)))
+            .await?;
     let watch = match how {
         How::Carefully(watch) => watch,
         How::AtOnce => Span::seconds(0),

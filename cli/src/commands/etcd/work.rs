@@ -242,8 +242,13 @@ impl Work {
     async fn promote(&self, host: &HostName, address: Ipv4Addr, place: &Place) -> Result<(), Failure> {
         let mut ended = 0;
         poll_every(PAUSE, LEARNS_WITHIN, async || {
-            let Some(member) = self.member_at(address).await? else {
-                return Err(Failure::new(format!("somebody took the member of {host} out meanwhile")));
+            let member = match self.member_at(address).await {
+                Ok(Some(member)) => member,
+                Ok(None) => {
+                    return Err(Failure::new(format!("somebody took the member of {host} out meanwhile")));
+                }
+                // While members come and go, one or the other of them does not answer.
+                Err(failure) => return Ok(Step::NotYet(failure)),
             };
             let told = |error: StoreError| {
                 Failure::timed_out(format!(
@@ -287,6 +292,9 @@ async fn answer(config: Option<EtcdConfig>) -> Result<(), String> {
     match admin.health().await {
         Ok(health) if health.leader == 0 => Err("sees no member that leads".to_owned()),
         Ok(_) => Ok(()),
+        Err(StoreError::Unavailable(why) | StoreError::Unknown(why)) => {
+            Err(format!("does not answer: {why}"))
+        }
         Err(error) => Err(format!("does not answer: {error}")),
     }
 }
