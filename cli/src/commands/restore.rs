@@ -82,7 +82,7 @@ impl Restore {
         init::answers(&admin).await?;
         crate::cluster::rights::ensure(&admin, &book.access(&self.host)).await?;
         let store: Arc<dyn Store> = Arc::new(EtcdStore::new(&book.root()).map_err(Failure::new)?);
-        etcd::tell(&book, &store, etcd::How::AtOnce).await?;
+        etcd::tell(&book, &store, etcd::How::AtOnce, None).await?;
         person::settings(&home, &book)?;
         say!("\netcd runs on {} as it was in the backup. Next:\n", self.host);
         say!(

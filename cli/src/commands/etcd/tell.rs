@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use evenkeel_api::name::HostName;
 use evenkeel_api::quantity::Span;
 use evenkeel_cluster::layout;
 use evenkeel_runtime::store::Store;
@@ -30,11 +31,17 @@ pub enum How {
     AtOnce,
 }
 
-/// Tells all hosts that do not know it yet; those that cannot be reached keep what they knew.
+/// Tells all hosts that do not know it yet, `but` for one that will not come back; those that cannot be reached keep
+/// what they knew.
 ///
 /// # Errors
 /// etcd does not answer, or a host is not well afterwards: those after it keep what they knew.
-pub async fn tell(book: &Book, store: &Arc<dyn Store>, how: How) -> Result<(), Failure> {
+pub async fn tell(
+    book: &Book,
+    store: &Arc<dyn Store>,
+    how: How,
+    but: Option<&HostName>,
+) -> Result<(), Failure> {
     // Members that have just come or gone may have to find who leads.
     let hosts =
         poll(SETTLES_WITHIN, async || Ok(snapshot::hosts(store).await.map_or_else(Step::NotYet, Step::Done)))
@@ -44,7 +51,7 @@ pub async fn tell(book: &Book, store: &Arc<dyn Store>, how: How) -> Result<(), F
         How::AtOnce => Span::seconds(0),
     };
     let care = Care::begin(store, watch).await?;
-    for host in care.order(hosts.accepted.keys()).await? {
+    for host in care.order(hosts.accepted.keys().filter(|host| Some(*host) != but)).await? {
         let address = hosts.accepted[host].spec.address;
         let place = Place::of(address, None);
         let ticket = book.ticket(host, address, true)?;

@@ -123,7 +123,7 @@ impl Work {
             Some(member) if !member.learns => say!("{host} carries a member already"),
             known => self.begin(host, address, known.is_some()).await?,
         }
-        self.everyone().await
+        self.everyone(None).await
     }
 
     /// A member of its own for a host whose member has lost its data.
@@ -186,7 +186,7 @@ impl Work {
             }
         }
         self.book.save()?;
-        self.everyone().await?;
+        self.everyone(dead.then_some(host)).await?;
         if dead {
             say!("now: evenkeel host remove {host} --dead");
             return Ok(());
@@ -209,8 +209,8 @@ impl Work {
         Ok(())
     }
 
-    async fn everyone(&self) -> Result<(), Failure> {
-        tell(&self.book, &self.store, How::Carefully(self.watch)).await
+    async fn everyone(&self, but: Option<&HostName>) -> Result<(), Failure> {
+        tell(&self.book, &self.store, How::Carefully(self.watch), but).await
     }
 
     /// Starts a member, which learns first.
