@@ -5,6 +5,7 @@ use evenkeel_api::name::HostName;
 use evenkeel_api::quantity::Span;
 use evenkeel_etcd::rights::Admin;
 
+use super::init;
 use super::upgrade::Upgrade;
 use crate::care::WATCH;
 use crate::cluster::book::{Book, PERSON};
@@ -101,11 +102,13 @@ impl Rotate {
 async fn people(book: &Book) -> Result<(), Failure> {
     let admin = Admin::new(&book.root()).map_err(Failure::new)?;
     let rights = admin.read().await?;
-    let names: Vec<_> = rights.users.keys().filter_map(|user| user.strip_prefix(PERSON)).collect();
-    say!(
-        "all hosts trust both authorities. Everyone needs a new folder now, by `evenkeel user add NAME … --to DIR`; there are: {}\n\
-         then: evenkeel cert rotate --finish",
-        names.join(", ")
-    );
+    // Whoever made the cluster has theirs already.
+    let others = rights.users.keys().filter(|user| **user != init::operator());
+    let names: Vec<_> = others.filter_map(|user| user.strip_prefix(PERSON)).collect();
+    say!("all hosts trust both authorities, and so do you");
+    if !names.is_empty() {
+        say!("these need a new folder each, by `evenkeel user add NAME … --to DIR`: {}", names.join(", "));
+    }
+    say!("then: evenkeel cert rotate --finish");
     Ok(())
 }

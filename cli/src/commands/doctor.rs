@@ -16,6 +16,7 @@ use crate::cluster::whose;
 use crate::config::Settings;
 use crate::failure::Failure;
 use crate::output::{Format, say, structured};
+use crate::which::Which;
 
 /// What to look at.
 #[derive(Debug, Args)]
@@ -28,9 +29,9 @@ Examples:
 
 Exit codes: 0 nothing hurts, 1 something does, or could not be looked at; warnings count for nothing")]
 pub struct Doctor {
-    /// Hosts to look at
+    /// Hosts to look at, by name or address
     #[arg(value_name = "HOST")]
-    hosts: Vec<HostName>,
+    hosts: Vec<Which>,
     /// All hosts
     #[arg(long, conflicts_with = "hosts")]
     all: bool,
@@ -103,8 +104,10 @@ impl Doctor {
     ) -> Result<BTreeMap<HostName, Asked<Machine>>, Failure> {
         let config = book.map_or_else(|| crate::etcd_of(given), |book| Ok(book.root()))?;
         let known = store::addresses(&config, book).await?;
-        let asked: Vec<HostName> =
-            if self.all { known.keys().cloned().collect() } else { self.hosts.clone() };
+        let asked: Vec<HostName> = match self.all {
+            true => known.keys().cloned().collect(),
+            false => self.hosts.iter().map(|host| host.name_among(&known)).collect::<Result<_, _>>()?,
+        };
         let mut work = Vec::new();
         for host in asked {
             let Some(address) = known.get(&host).copied() else {

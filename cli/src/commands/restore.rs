@@ -17,6 +17,7 @@ use crate::cluster::{person, whose};
 use crate::config::Settings;
 use crate::failure::Failure;
 use crate::output::say;
+use crate::which::Which;
 
 /// From what.
 #[derive(Debug, Args)]
@@ -29,8 +30,8 @@ etcd then runs on that host alone; `evenkeel etcd add` brings the other members 
 recover` what holds: until then hosts see that etcd went back, and nothing is changed or stopped. The data of members
 from before are put aside, not removed.")]
 pub struct Restore {
-    /// The host with the backup, which will carry etcd
-    host: HostName,
+    /// The host with the backup, which will carry etcd, by name or address
+    host: Which,
     /// The file there
     file: String,
     /// Also if etcd answers: what happened in it since the backup is lost
@@ -52,9 +53,11 @@ impl Restore {
     pub async fn run(&self, settings: &Settings) -> Result<(), Failure> {
         let home = Book::home()?;
         let mut book = whose::need_book(settings)?;
-        let known = book.facts.backups.get(&self.host).or(book.facts.members.get(&self.host)).copied();
-        let Some(address) = known else {
-            return Err(Failure::new(format!("{} keeps no backups: see `evenkeel backup list`", self.host)));
+        let mut known = book.facts.members.clone();
+        known.extend(book.facts.backups.clone());
+        let host = &self.host.name_among(&known)?;
+        let Some(address) = known.get(host).copied() else {
+            return Err(Failure::new(format!("{host} keeps no backups: see `evenkeel backup list`")));
         };
         let admin = Admin::new(&book.root()).map_err(Failure::new)?;
         if !self.yes && timeout(LOST_AFTER, admin.members()).await.is_ok_and(|members| members.is_ok()) {
@@ -67,29 +70,31 @@ impl Restore {
         place
             .ask(&format!("test -r {0} || {{ echo {0} cannot be read >&2; false; }}", quoted(&self.file)))?;
         let members = &book.facts.members;
-        let before: Vec<_> = members.keys().filter(|member| **member != self.host).cloned().collect();
+        let before: Vec<_> = members.keys().filter(|member| *member != host).cloned().collect();
         set_aside(&before, members.len(), &self.lost, |member, command| {
             Place::of(members[member], None).ask(command)
         })?;
-        book.facts.members = [(self.host.clone(), address)].into();
+        book.facts.members = [(host.clone(), address)].into();
         book.save()?;
-        let mut ticket = book.ticket(&self.host, address, false)?;
+        let mut ticket = book.ticket(host, address, false)?;
         if let Some(member) = &mut ticket.etcd {
             member.restore = Some(self.file.clone());
         }
         place.deliver(&ticket)?;
         let admin = Admin::new(&book.root()).map_err(Failure::new)?;
         init::answers(&admin).await?;
-        crate::cluster::rights::ensure(&admin, &book.access(&self.host)).await?;
+        crate::cluster::rights::ensure(&admin, &book.access(host)).await?;
         let store: Arc<dyn Store> = Arc::new(EtcdStore::new(&book.root()).map_err(Failure::new)?);
         etcd::tell(&book, &store, etcd::How::AtOnce, None).await?;
         person::settings(&home, &book)?;
-        say!("\netcd runs on {} as it was in the backup. Next:\n", self.host);
+        say!("\netcd runs on {host} as it was in the backup. Next:\n");
         say!(
             "  evenkeel etcd add HOST        for each that carried it: hosts that may lead remember documents"
         );
         say!("  evenkeel recover              what it lacks, and both ways out; until then nothing changes");
-        say!("  evenkeel host add ADDRESS     for each host that came after the backup");
+        say!(
+            "  evenkeel host add ADDRESS     for each host that came after the backup, and `user add` for people"
+        );
         Ok(())
     }
 }
@@ -123,7 +128,7 @@ fn set_aside(
     may(&failed).map_err(|back| come_back(&back, "the other members are ended, and their data put aside"))
 }
 
-fn come_back(names: &Vec<HostName>, so_far: &str) -> Failure {
+fn come_back(names: &[HostName], so_far: &str) -> Failure {
     let words =
         |word: fn(&HostName) -> String, between| names.iter().map(word).collect::<Vec<_>>().join(between);
     Failure::new(format!(

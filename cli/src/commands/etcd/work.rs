@@ -257,7 +257,7 @@ impl Work {
                 ))
             };
             match self.admin.promote(member.id).await {
-                Ok(()) => return Ok(Step::Done(())),
+                Ok(()) => Ok(Step::Done(())),
                 // Not in step yet, or nobody leads in this very moment.
                 Err(error @ (StoreError::Refused(_) | StoreError::Unknown(_))) => {
                     let before = ended;
