@@ -73,10 +73,7 @@ impl Settings {
         let file = self.file()?;
         let endpoints = if self.endpoints.is_empty() { file.endpoints } else { self.endpoints.clone() };
         if endpoints.is_empty() {
-            return Err(Failure::new(
-                "nothing says where etcd is: give --endpoints http://ADDRESS:2379, set EVENKEEL_ENDPOINTS, or write\n  \
-                 `endpoints: [http://ADDRESS:2379]` to ~/.config/evenkeel/config.yaml",
-            ));
+            return Err(Failure::new(without_cluster()));
         }
         let prefix = self.prefix.clone().or(file.prefix).unwrap_or_else(|| PREFIX.to_owned());
         Ok(Resolved {
@@ -97,6 +94,15 @@ impl Settings {
         };
         read(&path, must_exist)
     }
+}
+
+/// What to do where nothing says which cluster is meant.
+pub fn without_cluster() -> &'static str {
+    "nothing here says where a cluster is:\n  \
+     a cluster of your hosts is made by `evenkeel init`, one of this machine to try things out by `evenkeel dev`;\n  \
+     of one that is there, you get a folder for ~/.config/evenkeel from whoever made it (`evenkeel user add`);\n  \
+     an etcd of your own is named by --endpoints http://ADDRESS:2379, EVENKEEL_ENDPOINTS, or\n  \
+     `endpoints: [http://ADDRESS:2379]` in ~/.config/evenkeel/config.yaml"
 }
 
 /// Where a person's own settings are; none if nothing says who that is.

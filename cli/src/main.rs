@@ -10,6 +10,7 @@ use evenkeel_etcd::{EtcdConfig, EtcdStore, EtcdTls};
 use evenkeel_runtime::env::{SystemClock, WallClock};
 use evenkeel_runtime::store::Store;
 
+mod care;
 mod checkup;
 mod cluster;
 mod commands;
@@ -24,6 +25,7 @@ mod polling;
 mod snapshot;
 mod steps;
 mod wait;
+mod which;
 mod why;
 mod words;
 mod worker;
@@ -182,12 +184,12 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         match &cli.command {
             Command::Init(command) => return command.run().await,
             Command::Dev(command) => return command.run().await,
-            Command::User(command) => return command.run().await,
-            Command::Etcd(command) => return command.run().await,
+            Command::User(command) => return command.run(&cli.settings).await,
+            Command::Etcd(command) => return command.run(&cli.settings).await,
             Command::Cert(command) => return command.run(&cli.settings).await,
             Command::Upgrade(command) => return command.run(&cli.settings).await,
             Command::Backup(command) => return command.run(&cli.settings).await,
-            Command::Restore(command) => return command.run().await,
+            Command::Restore(command) => return command.run(&cli.settings).await,
             Command::Doctor(command) => return command.run(&cli.settings, format).await,
             Command::Host(command) => return command.run(&cli.settings, now).await,
             _ => {}
@@ -254,7 +256,7 @@ fn connect(settings: &config::Settings) -> Result<EtcdStore, Failure> {
 
 /// The same as etcd's root, for whoever made the cluster and names no other: what was lost is of many writers.
 fn connect_as_root(settings: &config::Settings) -> Result<EtcdStore, Failure> {
-    match doctor::book(settings)? {
+    match cluster::whose::book(settings)? {
         Some(book) => EtcdStore::new(&book.root()).map_err(Failure::new),
         None => connect(settings),
     }

@@ -30,6 +30,18 @@ const PAUSE: Duration = Duration::from_millis(300);
 /// The look itself fails, or it is still not so when the time is over.
 pub async fn poll<T>(
     within: Duration,
+    look: impl AsyncFnMut() -> Result<Step<T>, Failure>,
+) -> Result<T, Failure> {
+    poll_every(PAUSE, within, look).await
+}
+
+/// The same, with a pause of its own: for looks that cost something.
+///
+/// # Errors
+/// The look itself fails, or it is still not so when the time is over.
+pub async fn poll_every<T>(
+    pause: Duration,
+    within: Duration,
     mut look: impl AsyncFnMut() -> Result<Step<T>, Failure>,
 ) -> Result<T, Failure> {
     let end = Instant::now() + within;
@@ -37,7 +49,7 @@ pub async fn poll<T>(
         match look().await? {
             Step::Done(answer) => return Ok(answer),
             Step::NotYet(failure) if Instant::now() >= end => return Err(failure),
-            Step::NotYet(_) => sleep(PAUSE).await,
+            Step::NotYet(_) => sleep(pause).await,
         }
     }
 }

@@ -100,7 +100,8 @@ fn etcd(ticket: &Ticket, member: &Member) -> [File; 7] {
 
 const HEAD: &str = "# Made by `evenkeel host join`, which writes it anew; what you set yourself belongs into";
 
-fn cluster_env(ticket: &Ticket) -> String {
+/// What controllers of a host are told of the cluster.
+pub fn cluster_env(ticket: &Ticket) -> String {
     settings(
         &format!("{HEAD} host.env beside it.\n"),
         &[

@@ -97,7 +97,10 @@ fn member(chart: &mut Chart, name: &str, at: &str, member: &Member) {
         Some(Err(why)) => chart.hurts(
             check,
             format!("etcd's member {name} does not answer: {why}"),
-            format!("on {at}: evenkeel-etcd start; if its data are lost: evenkeel etcd replace {at}"),
+            format!(
+                "on {at}: evenkeel-etcd start; if its data are lost: evenkeel etcd replace {at}; if the machine will not \
+                 come back: evenkeel etcd remove {at} --dead"
+            ),
         ),
         Some(Ok(_)) if member.learns => {
             chart.warns(check, format!("etcd's member {name} does not vote yet"), add);
@@ -222,7 +225,7 @@ fn hosts(chart: &mut Chart, found: &Cluster) {
     let mut versions: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (name, host) in &found.hosts {
         let mut of_host = Chart::of_host(name);
-        self::host(&mut of_host, name, host);
+        self::host(&mut of_host, name, host, found);
         chart.findings.append(&mut of_host.findings);
         if host.known {
             versions.entry(&host.evenkeel).or_default().push(name.as_str());
@@ -239,15 +242,26 @@ fn hosts(chart: &mut Chart, found: &Cluster) {
     }
 }
 
-fn host(chart: &mut Chart, name: &HostName, host: &Host) {
+/// How a host that will not come back leaves the cluster.
+fn farewell(name: &HostName, found: &Cluster) -> String {
+    // Nobody has told of backups: etcd is not of our making, and neither are its members and rights.
+    if found.backups.is_none() {
+        return format!("evenkeel delete host {name}");
+    }
+    let remove = format!("evenkeel host remove {name} --dead");
+    if found.members.values().any(|member| member.host.as_ref() == Some(name)) {
+        return format!("evenkeel etcd remove {name} --dead, then {remove}");
+    }
+    remove
+}
+
+fn host(chart: &mut Chart, name: &HostName, host: &Host, found: &Cluster) {
     let check = "host";
     if !host.alive {
         return chart.hurts(
             check,
             "it does not renew its lease: it is taken for lost",
-            format!(
-                "there: evenkeel-host start; if it will not come back: evenkeel host remove {name} --dead"
-            ),
+            format!("there: evenkeel-host start; if it will not come back: {}", farewell(name, found)),
         );
     }
     if !host.known {

@@ -150,6 +150,9 @@ pub struct Shown {
     pub until: Asked<u64>,
     /// What makes a new one.
     pub mend: String,
+    /// It signs all others, whose holders must get new ones with it: that takes its time.
+    #[serde(default)]
+    pub authority: bool,
 }
 
 /// A member of etcd on this machine.

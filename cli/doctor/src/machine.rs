@@ -23,6 +23,8 @@ const DAY: u64 = 24 * 3600;
 /// Certificates hold for a year. So many days before its end a new one is wanted, and at last needed.
 const RENEW_DAYS: u64 = 60;
 const LAST_DAYS: u64 = 14;
+/// Whoever signs for all is made anew in peace.
+const AUTHORITY_DAYS: u64 = 365;
 
 /// What is found on one machine.
 pub fn machine(host: &HostName, asked: &Asked<Machine>) -> Vec<Finding> {
@@ -249,7 +251,8 @@ fn containers(chart: &mut Chart, asked: &Asked<Containers>) {
 
 /// Certificates and how long they hold, from `now` on.
 pub(crate) fn certificates(chart: &mut Chart, now: u64, shown: &[Shown]) {
-    for Shown { path, until, mend } in shown {
+    for Shown { path, until, mend, authority } in shown {
+        let (last, renew) = if *authority { (RENEW_DAYS, AUTHORITY_DAYS) } else { (LAST_DAYS, RENEW_DAYS) };
         let check = "certificate";
         match until {
             Err(why) => chart.hurts(check, format!("{path}: {why}"), mend.clone()),
@@ -257,8 +260,8 @@ pub(crate) fn certificates(chart: &mut Chart, now: u64, shown: &[Shown]) {
             Ok(until) => {
                 let days = (until - now) / DAY;
                 let severity = match days {
-                    0..LAST_DAYS => Severity::Hurts,
-                    LAST_DAYS..RENEW_DAYS => Severity::Warns,
+                    days if days < last => Severity::Hurts,
+                    days if days < renew => Severity::Warns,
                     _ => Severity::Fine,
                 };
                 let mend = if severity == Severity::Fine { String::new() } else { mend.clone() };

@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use super::disk::{disk, syncs};
 use super::settings::Settings;
-use super::shown;
+use super::{shown, shown_authority};
 
 const SYSTEMD: &str = "/run/systemd/system";
 const DAEMON_JSON: &str = "/etc/docker/daemon.json";
@@ -222,16 +222,16 @@ fn certificates(settings: &Settings, etcd: bool, keeps: bool) -> Vec<Shown> {
         folders.sort();
         for folder in folders {
             found.push(shown(&folder.join("client.crt"), again));
-            found.push(shown(&folder.join("ca.crt"), super::store::AUTHORITY));
+            found.push(shown_authority(&folder.join("ca.crt")));
         }
     }
     for name in ["EVENKEEL_CERT", "EVENKEEL_CA"] {
         let mend = "there: put a new one into its place, then evenkeel-host restart";
         found.extend(settings.get(name).map(|path| shown(Path::new(path), mend)));
     }
-    let of_etcd = [("server.crt", again), ("peer.crt", again), ("peer-ca.crt", super::store::AUTHORITY)];
     if etcd {
-        found.extend(of_etcd.map(|(name, mend)| shown(&Path::new(ETCD_TLS).join(name), mend)));
+        found.extend(["server.crt", "peer.crt"].map(|name| shown(&Path::new(ETCD_TLS).join(name), again)));
+        found.push(shown_authority(&Path::new(ETCD_TLS).join("peer-ca.crt")));
     }
     if keeps {
         found.push(shown(&Path::new(BACKUP_TLS).join("client.crt"), again));

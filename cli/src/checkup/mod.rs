@@ -17,5 +17,10 @@ pub fn shown(path: &Path, mend: &str) -> Shown {
     let until = until.and_then(|text| {
         certificate::read(&text).map(|found| found.until.as_secs()).map_err(|error| error.to_string())
     });
-    Shown { path: path.display().to_string(), until, mend: mend.to_owned() }
+    Shown { path: path.display().to_string(), until, mend: mend.to_owned(), authority: false }
+}
+
+/// The same, of one that signs the others.
+pub fn shown_authority(path: &Path) -> Shown {
+    Shown { authority: true, ..shown(path, store::AUTHORITY) }
 }

@@ -17,15 +17,17 @@ use evenkeel_etcd::rights::{Admin, ROOT};
 use evenkeel_etcd::{EtcdConfig, EtcdStore};
 use evenkeel_runtime::store::{Store, StoreError};
 
-use super::shown;
+use super::{shown, shown_authority};
 use crate::cluster::book::Book;
 use crate::config::Settings;
 use crate::failure::Failure;
 use crate::snapshot::{self, Hosts};
 
 /// What is to be done when an authority's certificate comes to its end.
-pub const AUTHORITY: &str = "an authority holds for ten years, and evenkeel makes no second one: begin another cluster by \
-                             `evenkeel init`, and put the documents there";
+pub const AUTHORITY: &str = "where the cluster was made: evenkeel cert rotate --authority (docs/security.md)";
+/// The same, where it is not known who made it.
+const OWN_AUTHORITY: &str =
+    "whoever made it makes another one; of a cluster of `evenkeel init`: docs/security.md";
 /// What makes the certificates anew that whoever made the cluster holds.
 const ROTATE: &str = "evenkeel cert rotate";
 
@@ -175,12 +177,12 @@ fn certificates(settings: &Settings, book: Option<&Book>) -> Vec<Shown> {
             None => "whoever made the cluster: evenkeel user add, with your name and a new folder",
         };
         found.extend(tls.identity.iter().map(|(path, _)| shown(path, mend)));
-        found.push(shown(&tls.ca, AUTHORITY));
+        found.extend(book.is_none().then(|| shown(&tls.ca, OWN_AUTHORITY)));
     }
     if let Some(book) = book {
         let of = |name: &str, mend: &str| shown(&book.path(name), mend);
         found.push(of("root.crt", ROTATE));
-        found.extend(["clients.crt", "peers.crt"].map(|name| of(name, AUTHORITY)));
+        found.extend(["clients.crt", "peers.crt"].map(|name| shown_authority(&book.path(name))));
     }
     found
 }

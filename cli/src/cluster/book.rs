@@ -17,6 +17,7 @@ use evenkeel_etcd::rights::{Access, ROOT};
 use evenkeel_etcd::{EtcdConfig, EtcdTls};
 use serde::{Deserialize, Serialize};
 
+use super::signers::{Signers, keep};
 use crate::failure::Failure;
 
 /// What hosts that come later must be told.
@@ -46,9 +47,12 @@ pub struct Book {
     /// What is known of the cluster.
     pub facts: Facts,
     folder: PathBuf,
-    clients: Authority,
-    peers: Authority,
+    clients: Signers,
+    peers: Signers,
 }
+
+/// Who is trusted to be etcd.
+const TRUSTED: &str = "trusted.crt";
 
 /// What a person's user at etcd begins with.
 pub const PERSON: &str = "evenkeel.user.";
@@ -68,7 +72,8 @@ impl Book {
             .ok_or_else(|| Failure::new("HOME is not set: where are your settings to be kept?"))
     }
 
-    fn folder(home: &Path) -> PathBuf {
+    /// Where it is, below that folder.
+    pub fn folder(home: &Path) -> PathBuf {
         home.join("authority")
     }
 
@@ -85,30 +90,10 @@ impl Book {
             Err(error) => return Err(told(&path, error)),
         };
         let facts: Facts = serde_json::from_slice(&text).map_err(|error| told(&path, error))?;
-        let pair = |name: &str| -> Result<Pair, Failure> {
-            let read = |path: PathBuf| fs::read_to_string(&path).map_err(|error| told(&path, error));
-            Ok(Pair {
-                cert: read(folder.join(format!("{name}.crt")))?,
-                key: read(folder.join(format!("{name}.key")))?,
-            })
-        };
         let (of_clients, of_peers) = names(&facts.uid);
-        let clients = Authority::restore(&of_clients, pair("clients")?).map_err(Failure::chain)?;
-        let peers = Authority::restore(&of_peers, pair("peers")?).map_err(Failure::chain)?;
+        let clients = Signers::open(&folder, "clients", &of_clients)?;
+        let peers = Signers::open(&folder, "peers", &of_peers)?;
         Ok(Some(Self { facts, folder, clients, peers }))
-    }
-
-    /// The one that is there, or what to do to have one.
-    ///
-    /// # Errors
-    /// There is none, or it cannot be read.
-    pub fn need(home: &Path) -> Result<Self, Failure> {
-        Self::open(home)?.ok_or_else(|| {
-            Failure::new(format!(
-                "{} is not here: do this as the person and on the machine that did `evenkeel init`",
-                Self::folder(home).display()
-            ))
-        })
     }
 
     /// A new one, with new authorities.
@@ -116,13 +101,11 @@ impl Book {
     /// # Errors
     /// It cannot be made or kept.
     pub fn create(home: &Path, facts: Facts) -> Result<Self, Failure> {
-        let now = super::now();
+        let (now, folder) = (super::now(), Self::folder(home));
         let (of_clients, of_peers) = names(&facts.uid);
-        let clients = Authority::create(&of_clients, now).map_err(Failure::chain)?;
-        let peers = Authority::create(&of_peers, now).map_err(Failure::chain)?;
-        let book = Self { facts, folder: Self::folder(home), clients, peers };
-        book.keep("clients", &book.clients.pair)?;
-        book.keep("peers", &book.peers.pair)?;
+        let clients = Signers::create(&folder, "clients", &of_clients, now)?;
+        let peers = Signers::create(&folder, "peers", &of_peers, now)?;
+        let book = Self { facts, folder, clients, peers };
         book.renew()?;
         // The last: what is there as a whole can be opened.
         book.save()?;
@@ -138,11 +121,6 @@ impl Book {
         write(&self.folder.join("cluster.json"), 0o600, &text)
     }
 
-    fn keep(&self, name: &str, pair: &Pair) -> Result<(), Failure> {
-        write(&self.folder.join(format!("{name}.crt")), 0o644, &pair.cert)?;
-        write(&self.folder.join(format!("{name}.key")), 0o600, &pair.key)
-    }
-
     /// Where one of its files is.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
@@ -153,28 +131,40 @@ impl Book {
     /// # Errors
     /// It cannot be made or kept.
     pub fn renew(&self) -> Result<(), Failure> {
-        self.keep("root", &self.client(ROOT)?)
+        keep(&self.folder, "root", &self.issue(self.clients.signer(), ROOT)?)?;
+        write(&self.folder.join(TRUSTED), 0o644, &self.clients.trusted())
     }
 
-    /// An identity at etcd.
+    /// A person's identity at etcd.
     ///
     /// # Errors
     /// It cannot be made.
-    pub fn client(&self, user: &str) -> Result<Pair, Failure> {
-        let subject = Subject { name: user.to_owned(), addresses: Vec::new(), usage: Use::Client };
-        self.clients.issue(&subject, super::now()).map_err(Failure::chain)
+    pub fn person(&self, user: &str) -> Result<Pair, Failure> {
+        self.issue(self.clients.lasting(), user)
     }
 
-    /// The certificate by which etcd is known.
-    pub fn authority(&self) -> &str {
-        &self.clients.pair.cert
+    fn issue(&self, authority: &Authority, user: &str) -> Result<Pair, Failure> {
+        let subject = Subject { name: user.to_owned(), addresses: Vec::new(), usage: Use::Client };
+        authority.issue(&subject, super::now()).map_err(Failure::chain)
+    }
+
+    /// The certificates by which etcd is known.
+    pub fn authority(&self) -> String {
+        self.clients.trusted()
+    }
+
+    /// Both authorities, while one follows another.
+    pub fn signers(&mut self) -> [&mut Signers; 2] {
+        [&mut self.clients, &mut self.peers]
     }
 
     /// etcd, as its root.
     pub fn root(&self) -> EtcdConfig {
         let file = |name: &str| self.folder.join(name);
+        // Books of before have no such file until something is made anew.
+        let trusted = Some(file(TRUSTED)).filter(|path| path.exists()).unwrap_or_else(|| file("clients.crt"));
         let identity = Some((file("root.crt"), file("root.key")));
-        let tls = Some(EtcdTls { ca: file("clients.crt"), identity, domain: None });
+        let tls = Some(EtcdTls { ca: trusted, identity, domain: None });
         EtcdConfig { prefix: self.facts.prefix.clone(), tls, ..EtcdConfig::new(self.endpoints(None)) }
     }
 
@@ -229,12 +219,12 @@ impl Book {
         let identities = identities
             .map(|controller| {
                 let name = controller.map_or(ALL, Controller::as_str).to_owned();
-                Ok((name, self.client(&user(host, controller))?))
+                Ok((name, self.issue(self.clients.signer(), &user(host, controller))?))
             })
             .collect::<Result<_, Failure>>()?;
         let etcd = self.leads(host).then(|| self.member(address, joins)).transpose()?;
         let backs_up = self.facts.backups.contains_key(host);
-        let backup = backs_up.then(|| self.client(&backup_user(host))).transpose()?;
+        let backup = backs_up.then(|| self.issue(self.clients.signer(), &backup_user(host))).transpose()?;
         Ok(Ticket {
             host: host.clone(),
             address,
@@ -242,7 +232,7 @@ impl Book {
             prefix: self.facts.prefix.clone(),
             image: self.facts.image.clone(),
             lead: self.leads(host),
-            authority: self.authority().to_owned(),
+            authority: self.authority(),
             identities,
             etcd,
             backup,
@@ -263,9 +253,9 @@ impl Book {
             token: format!("evenkeel-{}", self.facts.uid),
             joins,
             restore: None,
-            server: self.clients.issue(&subject(Use::Server), now).map_err(Failure::chain)?,
-            peer: self.peers.issue(&subject(Use::Peer), now).map_err(Failure::chain)?,
-            authority: self.peers.pair.cert.clone(),
+            server: self.clients.signer().issue(&subject(Use::Server), now).map_err(Failure::chain)?,
+            peer: self.peers.signer().issue(&subject(Use::Peer), now).map_err(Failure::chain)?,
+            authority: self.peers.trusted(),
         })
     }
 }
@@ -279,7 +269,7 @@ fn user(host: &HostName, controller: Option<Controller>) -> String {
 }
 
 /// Who makes backups of etcd on a host: with all rights, but gone with it.
-fn backup_user(host: &HostName) -> String {
+pub fn backup_user(host: &HostName) -> String {
     format!("{}.backup", user(host, None))
 }
 
@@ -302,7 +292,8 @@ pub fn write(path: &Path, mode: u32, text: &str) -> Result<(), Failure> {
     super::replace(path, mode, text)
 }
 
-fn told(path: &Path, error: impl std::fmt::Display) -> Failure {
+/// What is wrong with a file.
+pub fn told(path: &Path, error: impl std::fmt::Display) -> Failure {
     Failure::new(format!("{}: {error}", path.display()))
 }
 
@@ -336,11 +327,10 @@ mod tests {
     fn what_is_kept_opens_again_and_keys_are_the_owners_alone() {
         let home = tempfile::tempdir().unwrap();
         assert!(Book::open(home.path()).unwrap().is_none());
-        assert!(Book::need(home.path()).unwrap_err().message.contains("evenkeel init"));
         let mut book = Book::create(home.path(), facts(false)).unwrap();
         book.facts.members.insert(host("h3"), [10, 0, 0, 13].into());
         book.save().unwrap();
-        let again = Book::need(home.path()).unwrap();
+        let again = Book::open(home.path()).unwrap().unwrap();
         assert_eq!((&again.facts, again.authority()), (&book.facts, book.authority()));
         let folder = home.path().join("authority");
         for entry in fs::read_dir(&folder).unwrap().map(Result::unwrap) {

@@ -50,6 +50,24 @@ impl Place {
         Ok(())
     }
 
+    /// The same, beside the runtime's one thread: it may take its time.
+    ///
+    /// # Errors
+    /// It is not reached, or a step fails there.
+    pub async fn delivers(&self, ticket: Ticket) -> Result<(), Failure> {
+        let place = self.clone();
+        tokio::task::spawn_blocking(move || place.deliver(&ticket)).await.map_err(Failure::new)?
+    }
+
+    /// See [`Place::ask`]; beside the runtime's one thread.
+    ///
+    /// # Errors
+    /// It is not reached, or the command fails.
+    pub async fn asks(&self, command: &str) -> Result<String, Failure> {
+        let (place, command) = (self.clone(), command.to_owned());
+        tokio::task::spawn_blocking(move || place.ask(&command)).await.map_err(Failure::new)?
+    }
+
     /// What a command of the host bundle says there.
     ///
     /// # Errors

@@ -65,16 +65,10 @@ pub fn address() -> Result<Ipv4Addr, Failure> {
 /// # Errors
 /// A file cannot be written, or a step fails.
 pub fn prepare(ticket: &Ticket) -> Result<(), Failure> {
-    for file in layout::bundle().iter().chain(&layout::files(ticket)) {
+    for file in &layout::files(ticket) {
         write(file)?;
     }
-    let policy = layout::policy();
-    if !Path::new(&policy.path).exists() {
-        write(&policy)?;
-    }
-    fs::create_dir_all("/var/lib/evenkeel")?;
-    install_self()?;
-    run("evenkeel-setup", &[])?;
+    equip()?;
     if let Some(member) = &ticket.etcd {
         if let Some(file) = &member.restore {
             run("evenkeel-etcd", &["restore", file])?;
@@ -85,6 +79,23 @@ pub fn prepare(ticket: &Ticket) -> Result<(), Failure> {
         run("evenkeel-backup", &["start"])?;
     }
     Ok(())
+}
+
+/// Puts on this machine what is the same on all hosts: programs, policy, engine.
+///
+/// # Errors
+/// A file cannot be written, or a step fails.
+pub fn equip() -> Result<(), Failure> {
+    for file in &layout::bundle() {
+        write(file)?;
+    }
+    let policy = layout::policy();
+    if !Path::new(&policy.path).exists() {
+        write(&policy)?;
+    }
+    fs::create_dir_all("/var/lib/evenkeel")?;
+    install_self()?;
+    run("evenkeel-setup", &[])
 }
 
 /// Starts the controllers.

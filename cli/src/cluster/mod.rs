@@ -2,10 +2,13 @@
 
 pub mod book;
 pub mod deliver;
+pub mod images;
 pub mod machine;
 pub mod person;
 pub mod rights;
+pub mod signers;
 pub mod ssh;
+pub mod whose;
 
 use std::fs;
 use std::io::Write;

@@ -10,8 +10,8 @@ use crate::failure::Failure;
 /// # Errors
 /// It cannot be written.
 pub fn settle(folder: &Path, book: &Book, user: &str) -> Result<(), Failure> {
-    let me = book.client(user)?;
-    write(&folder.join("ca.crt"), 0o644, book.authority())?;
+    let me = book.person(user)?;
+    write(&folder.join("ca.crt"), 0o644, &book.authority())?;
     write(&folder.join("me.crt"), 0o644, &me.cert)?;
     write(&folder.join("me.key"), 0o600, &me.key)?;
     settings(folder, book)

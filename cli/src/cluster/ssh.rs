@@ -58,6 +58,9 @@ impl Remote {
             "StrictHostKeyChecking=accept-new",
             "-o",
             "ConnectTimeout=10",
+            // A machine that goes in the middle is noticed.
+            "-o",
+            "ServerAliveInterval=5",
         ]);
         ssh.args(["--", &self.target, command]);
         ssh

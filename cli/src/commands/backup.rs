@@ -1,5 +1,6 @@
 //! `evenkeel backup`: all that etcd holds, kept on hosts every hour.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -7,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use evenkeel_api::name::HostName;
 use evenkeel_api::quantity::Span;
 use evenkeel_api::record::Timestamp;
 use evenkeel_cluster::backups;
@@ -15,7 +17,7 @@ use evenkeel_etcd::rights::Admin;
 
 use crate::cluster::book::Book;
 use crate::cluster::deliver::Place;
-use crate::cluster::now;
+use crate::cluster::{now, whose};
 use crate::config::Settings;
 use crate::failure::Failure;
 use crate::output::{age, say, table};
@@ -71,12 +73,12 @@ impl Backup {
     pub async fn run(&self, settings: &Settings) -> Result<(), Failure> {
         match &self.verb {
             Verb::Now { to } => {
-                let book = Book::need(&Book::home()?)?;
+                let book = whose::need_book(settings)?;
                 let (path, bytes) = make(&book.root(), to).await?;
                 say!("{}: {bytes} bytes", path.display());
                 Ok(())
             }
-            Verb::List => list(&Book::need(&Book::home()?)?),
+            Verb::List => list(&whose::need_book(settings)?).await,
             Verb::Run(run) => run.run(&crate::etcd_of(settings)?).await,
         }
     }
@@ -140,22 +142,78 @@ async fn make(etcd: &EtcdConfig, folder: &Path) -> Result<(PathBuf, u64), Failur
     }
 }
 
-fn list(book: &Book) -> Result<(), Failure> {
-    let mut rows = Vec::new();
+/// Those of all hosts that can be asked; the others are named.
+async fn list(book: &Book) -> Result<(), Failure> {
+    let command = format!("cd {FOLDER} 2>/dev/null && stat -c '%n %s' etcd-*.db 2>/dev/null || true");
+    let mut asked = Vec::new();
     for (host, address) in &book.facts.backups {
-        let command = format!("cd {FOLDER} 2>/dev/null && stat -c '%n %s' etcd-*.db 2>/dev/null || true");
-        let said = Place::of(*address, None).ask(&command)?;
+        let (place, command) = (Place::of(*address, None), command.clone());
+        asked.push((host, tokio::spawn(async move { place.asks(&command).await })));
+    }
+    let mut said = BTreeMap::new();
+    for (host, answer) in asked {
+        said.insert(host, answer.await.map_err(Failure::new)?);
+    }
+    let (rows, silent) = sorted(said, now());
+    table(&["HOST", "FILE", "AGE", "BYTES"], rows, "no backups");
+    silent.map_or(Ok(()), Err)
+}
+
+/// What there is, and a failure that names those who could not be asked.
+fn sorted(
+    said: BTreeMap<&HostName, Result<String, Failure>>,
+    now: Duration,
+) -> (Vec<Vec<String>>, Option<Failure>) {
+    let all = said.len();
+    let since = |time: Duration| Timestamp(i64::try_from(time.as_millis()).unwrap_or_default());
+    let (mut rows, mut silent) = (Vec::new(), Vec::new());
+    for (host, said) in said {
+        let said = match said {
+            Ok(said) => said,
+            Err(failure) => {
+                silent.push(format!("{host}: {failure}"));
+                continue;
+            }
+        };
         for (name, bytes) in said.lines().filter_map(|line| line.split_once(' ')) {
             let Some(made) = backups::time(name) else { continue };
-            let since = |time: Duration| Timestamp(i64::try_from(time.as_millis()).unwrap_or_default());
             rows.push(vec![
                 host.to_string(),
                 format!("{FOLDER}/{name}"),
-                age(since(made), since(now())),
+                age(since(made), since(now)),
                 bytes.to_owned(),
             ]);
         }
     }
-    table(&["HOST", "FILE", "AGE", "BYTES"], rows, "no backups");
-    Ok(())
+    let failure = (!silent.is_empty()).then(|| {
+        let silent = silent.join("\n  ");
+        Failure::not_converged(format!("of {all} hosts that keep backups, these were not asked:\n  {silent}"))
+    });
+    (rows, failure)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_that_is_off_hides_nobody_elses_backups() {
+        let hosts = ["h1", "h2", "h3"].map(|name| name.parse::<HostName>().unwrap());
+        let now = Duration::from_secs(1_795_982_460);
+        let backup = || Ok("etcd-001795982400.db 20480\nlost+found 5".to_owned());
+        let off = || Err(Failure::new("h2 is not reached"));
+        let rows = |said: [Result<String, Failure>; 3]| sorted(hosts.iter().zip(said).collect(), now);
+        let (found, failure) = rows([backup(), off(), backup()]);
+        let row = |host: &str| {
+            [host, "/var/lib/evenkeel-backup/etcd-001795982400.db", "1m00s", "20480"]
+                .map(str::to_owned)
+                .to_vec()
+        };
+        assert_eq!(found, [row("h1"), row("h3")]);
+        let failure = failure.unwrap();
+        assert_eq!(failure.code, 3);
+        assert!(failure.message.contains("h2 is not reached") && !failure.message.contains("h1"));
+        let (found, failure) = rows([backup(), Ok(String::new()), backup()]);
+        assert_eq!((found.len(), failure.is_none()), (2, true));
+    }
 }

@@ -1,9 +1,11 @@
 //! `evenkeel dev`: a cluster of this one machine, to try things out: etcd and all controllers as children of this process.
 
+mod folder;
+
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +20,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::signal::unix::{SignalKind, signal};
 
+use self::folder::Folder;
 use super::delete::confirmed;
 use super::host;
 use crate::cluster::machine;
@@ -35,7 +38,7 @@ Examples:
 In another terminal: export EVENKEEL_CONFIG=/var/lib/evenkeel-dev/config.yaml, then `evenkeel apply -f …`. It needs root, a Docker
 engine and the program `etcd` (on Debian: apt-get install docker.io etcd-server).")]
 pub struct Dev {
-    /// Where its data are
+    /// Where its data are: a folder of its own, which it makes
     #[arg(long, value_name = "DIR", default_value = "/var/lib/evenkeel-dev")]
     data: PathBuf,
     /// etcd's port for clients, on this machine alone; its other one is the next
@@ -67,9 +70,9 @@ impl Dev {
         self.check()?;
         let name = machine::name()?;
         let address = self.address.map_or_else(machine::address, Ok)?;
-        fs::create_dir_all(&self.data)?;
+        let data = Folder::open(&self.data)?;
         let endpoint = format!("http://127.0.0.1:{}", self.port);
-        let mut etcd = Offspring::start("etcd", self.etcd(), &self.data)?;
+        let mut etcd = Offspring::start("etcd", self.etcd(&data), &data)?;
         let store: Arc<dyn Store> =
             Arc::new(EtcdStore::new(&EtcdConfig::new(vec![endpoint.clone()])).map_err(Failure::new)?);
         poll(ETCD_WITHIN, async || {
@@ -80,8 +83,8 @@ impl Dev {
         })
         .await?;
         let mut controllers =
-            Offspring::start("controllers", self.controllers(&name, address, &endpoint)?, &self.data)?;
-        let config = self.data.join("config.yaml");
+            Offspring::start("controllers", Self::controllers(&data, &name, address, &endpoint)?, &data)?;
+        let config = data.join("config.yaml");
         fs::write(&config, format!("endpoints: [\"{endpoint}\"]\n"))?;
         self.settle(&store, &name).await?;
         say!("{name} at {address} is a cluster. In another terminal:\n");
@@ -99,8 +102,10 @@ impl Dev {
         controllers.end().await;
         etcd.end().await;
         if ended.is_ok() && !self.keep {
-            fs::remove_dir_all(&self.data)?;
-            say!("nothing is left");
+            match data.take_away()? {
+                None => say!("nothing is left"),
+                Some(others) => say!("nothing is left but what others have put there: {others}"),
+            }
         }
         ended
     }
@@ -133,24 +138,29 @@ impl Dev {
         Ok(())
     }
 
-    fn etcd(&self) -> Command {
+    fn etcd(&self, data: &Folder) -> Command {
         let url = |port: u16| format!("http://127.0.0.1:{port}");
         let (clients, peers) = (url(self.port), url(self.port.saturating_add(1)));
         let mut etcd = Command::new("etcd");
         etcd.args(["--name", "dev", "--log-level", "warn", "--logger", "zap"]);
-        etcd.arg("--data-dir").arg(self.data.join("etcd"));
+        etcd.arg("--data-dir").arg(data.join("etcd"));
         etcd.args(["--listen-client-urls", &clients, "--advertise-client-urls", &clients]);
         etcd.args(["--listen-peer-urls", &peers, "--initial-advertise-peer-urls", &peers]);
         etcd.args(["--initial-cluster", &format!("dev={peers}")]);
         etcd
     }
 
-    fn controllers(&self, name: &HostName, address: Ipv4Addr, endpoint: &str) -> Result<Command, Failure> {
+    fn controllers(
+        data: &Folder,
+        name: &HostName,
+        address: Ipv4Addr,
+        endpoint: &str,
+    ) -> Result<Command, Failure> {
         let mut controllers = Command::new(std::env::current_exe()?);
         controllers.args(["controller", "all", "--lead", "true", "--endpoints", endpoint]);
         controllers.args(["--host", name.as_str(), "--address", &address.to_string()]);
-        controllers.arg("--state-dir").arg(self.data.join("state"));
-        controllers.arg("--policy").arg(self.data.join("policy.yaml"));
+        controllers.arg("--state-dir").arg(data.join("state"));
+        controllers.arg("--policy").arg(data.join(folder::POLICY));
         // With one member there is no other one whose answer could be stale.
         controllers.args(["--exclusive-any-etcd", "true"]);
         Ok(controllers)
@@ -235,7 +245,7 @@ struct Offspring {
 }
 
 impl Offspring {
-    fn start(name: &'static str, mut command: Command, folder: &Path) -> Result<Self, Failure> {
+    fn start(name: &'static str, mut command: Command, folder: &Folder) -> Result<Self, Failure> {
         let log = folder.join(format!("{name}.log"));
         let file = File::create(&log)?;
         command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);

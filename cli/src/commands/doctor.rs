@@ -12,9 +12,11 @@ use crate::checkup::settings::is_host;
 use crate::checkup::{here, settings, store, there};
 use crate::cluster::book::Book;
 use crate::cluster::deliver::Place;
+use crate::cluster::whose;
 use crate::config::Settings;
 use crate::failure::Failure;
 use crate::output::{Format, say, structured};
+use crate::which::Which;
 
 /// What to look at.
 #[derive(Debug, Args)]
@@ -27,9 +29,9 @@ Examples:
 
 Exit codes: 0 nothing hurts, 1 something does, or could not be looked at; warnings count for nothing")]
 pub struct Doctor {
-    /// Hosts to look at
+    /// Hosts to look at, by name or address
     #[arg(value_name = "HOST")]
-    hosts: Vec<HostName>,
+    hosts: Vec<Which>,
     /// All hosts
     #[arg(long, conflicts_with = "hosts")]
     all: bool,
@@ -67,7 +69,7 @@ impl Doctor {
             let findings = judge(&found);
             return self.tell(format, found.machines.values().next(), &findings);
         }
-        let book = book(given)?;
+        let book = whose::book(given)?;
         let mut unseen = Vec::new();
         let cluster = match crate::etcd_of(given) {
             Err(failure) if book.is_none() && is_host() && self.looks_here() => {
@@ -102,8 +104,10 @@ impl Doctor {
     ) -> Result<BTreeMap<HostName, Asked<Machine>>, Failure> {
         let config = book.map_or_else(|| crate::etcd_of(given), |book| Ok(book.root()))?;
         let known = store::addresses(&config, book).await?;
-        let asked: Vec<HostName> =
-            if self.all { known.keys().cloned().collect() } else { self.hosts.clone() };
+        let asked: Vec<HostName> = match self.all {
+            true => known.keys().cloned().collect(),
+            false => self.hosts.iter().map(|host| host.name_among(&known)).collect::<Result<_, _>>()?,
+        };
         let mut work = Vec::new();
         for host in asked {
             let Some(address) = known.get(&host).copied() else {
@@ -136,12 +140,6 @@ impl Doctor {
             many => Err(Failure::new(format!("{many} things are wrong that hurt"))),
         }
     }
-}
-
-/// The book of the cluster that was made from here, unless the person names another cluster.
-pub fn book(given: &Settings) -> Result<Option<Book>, Failure> {
-    let own = given.endpoints.is_empty() && given.config.is_none();
-    own.then(|| Book::open(&Book::home()?)).transpose().map(Option::flatten)
 }
 
 /// Looks at a host, wherever it is.

@@ -17,16 +17,17 @@ use evenkeel_cluster::Ticket;
 use evenkeel_etcd::EtcdStore;
 use evenkeel_etcd::rights::Admin;
 use evenkeel_plan::host::document::document;
-use evenkeel_runtime::store::{Kv, Store, TxnBuilder};
+use evenkeel_runtime::store::{Kv, Store, StoreError, TxnBuilder};
 
 use super::{availability, brake, describe, get, leave, maintenance, stays};
 use crate::cluster::book::Book;
 use crate::cluster::deliver::Place;
-use crate::cluster::{machine, rights};
+use crate::cluster::{machine, rights, whose};
 use crate::config::Settings;
 use crate::failure::Failure;
 use crate::output::say;
 use crate::polling::{Step, poll};
+use crate::which::{self, Which};
 use crate::words;
 
 /// What about hosts.
@@ -42,18 +43,18 @@ enum Verb {
     List,
     /// One host, and what it runs
     Describe {
-        /// Its name
-        host: HostName,
+        /// Its name, or its address
+        host: Which,
     },
     /// This host is dead and will not come back as it was: replace its copies now
     ConfirmDead {
-        /// Its name
-        host: HostName,
+        /// Its name, or its address
+        host: Which,
     },
     /// Move all copies off a host, and let none come
     Drain {
-        /// Its name
-        host: HostName,
+        /// Its name, or its address
+        host: Which,
         /// Wait until it is empty; exit code 3 if copies cannot leave, 4 if time runs out
         #[arg(long)]
         wait: bool,
@@ -63,8 +64,8 @@ enum Verb {
     },
     /// Let a host take copies again
     Undrain {
-        /// Its name
-        host: HostName,
+        /// Its name, or its address
+        host: Which,
     },
     /// Drain a host, wait for its reboot, look whether it is well, and undrain it
     Maintenance(maintenance::Maintenance),
@@ -96,8 +97,9 @@ Examples:
 
 Done again, it goes on where it failed.")]
 pub struct Add {
-    /// Its address on the LAN
-    address: Ipv4Addr,
+    /// Its address on the LAN; of a host that is there, its name does
+    #[arg(value_name = "ADDRESS")]
+    machine: Which,
     /// Its name in the cluster [default: the machine's short host name]
     #[arg(long, value_name = "NAME")]
     name: Option<HostName>,
@@ -123,19 +125,30 @@ impl Host {
         let (store, format) = (|| crate::store(settings), settings.output);
         match &self.verb {
             Verb::List => get::Get::all_of("host").run(&store()?, format).await,
-            Verb::Describe { host } => describe::Describe::host(host).run(&store()?, format, now).await,
-            Verb::ConfirmDead { host } => brake::confirm(&store()?, host).await,
-            Verb::Drain { host, wait, timeout } => drain(&store()?, host, wait.then_some(timeout.0)).await,
+            Verb::Describe { host } => {
+                let store = store()?;
+                describe::Describe::host(&host.name(&store).await?).run(&store, format, now).await
+            }
+            Verb::ConfirmDead { host } => {
+                let store = store()?;
+                brake::confirm(&store, &host.name(&store).await?).await
+            }
+            Verb::Drain { host, wait, timeout } => {
+                let store = store()?;
+                drain(&store, &host.name(&store).await?, wait.then_some(timeout.0)).await
+            }
             Verb::Undrain { host } => {
-                let changed = availability::set(&store()?, host, Availability::Active).await?;
+                let store = store()?;
+                let host = &host.name(&store).await?;
+                let changed = availability::set(&store, host, Availability::Active).await?;
                 say!("host {host} takes copies{}", if changed { "" } else { ", as before" });
                 Ok(())
             }
             Verb::Maintenance(maintenance) => maintenance.run(settings).await,
-            Verb::Add(add) => add.run().await,
-            Verb::Remove(remove) => remove.run().await,
+            Verb::Add(add) => add.run(settings).await,
+            Verb::Remove(remove) => remove.run(settings).await,
             Verb::Join { ticket } => join(ticket),
-            Verb::Ticket { name, address } => ticket(name, *address).await,
+            Verb::Ticket { name, address } => ticket(settings, name, *address).await,
         }
     }
 }
@@ -222,8 +235,8 @@ fn join(ticket: &str) -> Result<(), Failure> {
 }
 
 /// Prints a ticket, once etcd knows the host.
-async fn ticket(name: &HostName, address: Ipv4Addr) -> Result<(), Failure> {
-    let mut book = Book::need(&Book::home()?)?;
+async fn ticket(settings: &Settings, name: &HostName, address: Ipv4Addr) -> Result<(), Failure> {
+    let mut book = whose::need_book(settings)?;
     let (_, ticket) = admit(&mut book, name, address, &[]).await?;
     say!("{}", ticket.encode());
     Ok(())
@@ -234,16 +247,26 @@ impl Add {
     ///
     /// # Errors
     /// This is not where the cluster was made, the machine is not reached, or a step fails.
-    pub async fn run(&self) -> Result<(), Failure> {
-        let mut book = Book::need(&Book::home()?)?;
-        let place = Place::of(self.address, self.ssh.as_deref());
+    pub async fn run(&self, settings: &Settings) -> Result<(), Failure> {
+        let mut book = whose::need_book(settings)?;
+        let address = self.address(&book).await?;
+        let place = Place::of(address, self.ssh.as_deref());
         let name = self.probe(&place)?;
-        let (store, ticket) = admit(&mut book, &name, self.address, &self.labels).await?;
-        say!("{name} at {}: program, files, engine", self.address);
-        place.deliver(&ticket)?;
+        let (store, ticket) = admit(&mut book, &name, address, &self.labels).await?;
+        say!("{name} at {address}: program, files, engine");
+        place.delivers(ticket).await?;
         joined(&store, &name).await?;
         say!("{name} is a host");
         Ok(())
+    }
+
+    /// Where the machine is.
+    async fn address(&self, book: &Book) -> Result<Ipv4Addr, Failure> {
+        if let Which::Address(address) = self.machine {
+            return Ok(address);
+        }
+        let store: Arc<dyn Store> = Arc::new(EtcdStore::new(&book.root()).map_err(Failure::new)?);
+        self.machine.address_among(&which::addresses(&store).await?)
     }
 
     /// Whether the machine can be a host, and what it is called.
@@ -264,7 +287,7 @@ impl Add {
                 std::env::consts::ARCH
             )));
         }
-        if let Some(name) = &self.name {
+        if let (Some(name), _) | (None, Which::Name(name)) = (&self.name, &self.machine) {
             return Ok(name.clone());
         }
         called.to_lowercase().parse().map_err(|error| {
@@ -326,14 +349,18 @@ const JOINS_WITHIN: Duration = Duration::from_secs(90);
 /// # Errors
 /// It does not come in time, or the store does not answer.
 pub async fn joined(store: &Arc<dyn Store>, name: &HostName) -> Result<(), Failure> {
+    let there = async |key| Ok::<_, StoreError>(store.get(&key).await?.0.is_some());
     poll(JOINS_WITHIN, async || {
-        let (alive, _) = store.get(&Key::Alive(name.clone())).await?;
-        let (facts, _) = store.get(&Key::Facts(name.clone())).await?;
-        Ok(Step::once(alive.is_some() && facts.is_some(), || {
-            Failure::timed_out(format!(
-                "host {name} has said nothing yet: on it, see `evenkeel-host status` and `docker logs evenkeel`"
-            ))
-        }))
+        let said = async { Ok(there(Key::Alive(name.clone())).await? && there(Key::Facts(name.clone())).await?) };
+        Ok(match said.await {
+            // One member that is slow is no reason to leave the host half done.
+            Err(error) => Step::NotYet(StoreError::into(error)),
+            Ok(said) => Step::once(said, || {
+                Failure::timed_out(format!(
+                    "host {name} has said nothing yet: on it, see `evenkeel-host status` and `docker logs evenkeel`"
+                ))
+            }),
+        })
     })
     .await
 }

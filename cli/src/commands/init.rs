@@ -18,7 +18,7 @@ use evenkeel_runtime::store::{Store, TxnBuilder};
 
 use super::host;
 use crate::cluster::book::{Book, Facts, PERSON};
-use crate::cluster::{machine, person, rights};
+use crate::cluster::{images, machine, person, rights};
 use crate::failure::Failure;
 use crate::output::say;
 use crate::polling::{Step, poll};
@@ -70,8 +70,13 @@ impl Init {
         let name = self.name.clone().map_or_else(machine::name, Ok)?;
         let address = self.address.map_or_else(machine::address, Ok)?;
         let home = Book::home()?;
-        let mut book = self.book(&home, &name, address)?;
-        say!("{name} at {address}: files, engine, etcd");
+        let begun = self.begun(&home, &name, address)?;
+        say!("{name} at {address}: engine, images");
+        machine::equip()?;
+        // Before there is anything that would have to be made anew with another one.
+        self.images().await?;
+        let mut book = self.book(&home, begun, &name, address)?;
+        say!("{name} at {address}: files, etcd");
         book.backs_up(&name, address);
         book.save()?;
         machine::prepare(&book.ticket(&name, address, false)?)?;
@@ -93,16 +98,43 @@ impl Init {
         Ok(())
     }
 
-    /// What was begun, or a new one.
-    fn book(&self, home: &Path, name: &HostName, address: Ipv4Addr) -> Result<Book, Failure> {
-        if let Some(mut book) = Book::open(home)? {
-            if book.facts.members.get(name) != Some(&address) {
-                return Err(Failure::new(format!(
-                    "a cluster was made from here already, without {name} at {address}: `evenkeel host add` brings \
-                     hosts into it; to begin another one, move {} away",
-                    home.display()
-                )));
+    /// What was begun here.
+    fn begun(&self, home: &Path, name: &HostName, address: Ipv4Addr) -> Result<Option<Book>, Failure> {
+        let begun = Book::open(home)?;
+        if begun.as_ref().is_some_and(|book| book.facts.members.get(name) != Some(&address)) {
+            return Err(Failure::new(format!(
+                "a cluster was made from here already, without {name} at {address}: `evenkeel host add` brings hosts into \
+                 it; to begin another one, move {} away",
+                home.display()
+            )));
+        }
+        Ok(begun)
+    }
+
+    /// Sees that both images are what they shall be.
+    async fn images(&self) -> Result<(), Failure> {
+        for (option, image, command, begins) in [
+            ("--image", &self.image, "--version", "evenkeel "),
+            ("--etcd-image", &self.etcd_image, "etcd --version", "etcd "),
+        ] {
+            let told = |why: &str| Failure::new(format!("{option} {image}: {why}; nothing was made yet"));
+            let said = images::run(image, command).await.map_err(|why| told(&why))?;
+            if !said.lines().any(|line| line.starts_with(begins)) {
+                return Err(told(&format!("this image says «{said}» when it is asked for its version")));
             }
+        }
+        Ok(())
+    }
+
+    /// What was begun, or a new one.
+    fn book(
+        &self,
+        home: &Path,
+        begun: Option<Book>,
+        name: &HostName,
+        address: Ipv4Addr,
+    ) -> Result<Book, Failure> {
+        if let Some(mut book) = begun {
             book.renew()?;
             book.facts.image.clone_from(&self.image);
             book.facts.etcd_image.clone_from(&self.etcd_image);
@@ -138,7 +170,7 @@ pub async fn answers(admin: &Admin) -> Result<(), Failure> {
     poll(READY_WITHIN, async || {
         Ok(match admin.read().await {
             Ok(_) => Step::Done(()),
-            Err(error) => Step::NotYet(Failure::new(format!(
+            Err(error) => Step::NotYet(Failure::timed_out(format!(
                 "etcd does not answer: {error}\n  what it says itself: docker logs evenkeel-etcd"
             ))),
         })

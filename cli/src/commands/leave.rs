@@ -15,11 +15,14 @@ use evenkeel_etcd::rights::{Admin, removal};
 use evenkeel_runtime::store::{Store, TxnBuilder};
 
 use super::{availability, host};
-use crate::cluster::book::{Book, is_of_host};
+use crate::cluster::book::is_of_host;
 use crate::cluster::deliver::Place;
+use crate::cluster::whose;
+use crate::config::Settings;
 use crate::failure::Failure;
 use crate::output::say;
 use crate::polling::{Step, poll};
+use crate::which::Which;
 
 /// Which host.
 #[derive(Debug, Args)]
@@ -28,8 +31,8 @@ Examples:
   evenkeel host remove h2            its copies move, its controllers stop, its certificates are void
   evenkeel host remove h2 --dead     it will not come back: nothing is waited for")]
 pub struct Remove {
-    /// Its name
-    host: HostName,
+    /// Its name, or its address
+    host: Which,
     /// It is gone and will not come back
     #[arg(long)]
     dead: bool,
@@ -52,13 +55,16 @@ impl Remove {
     ///
     /// # Errors
     /// There is no such host, it carries etcd, its copies fit nowhere else, or it is not reached.
-    pub async fn run(&self) -> Result<(), Failure> {
-        let mut book = Book::need(&Book::home()?)?;
-        let name = &self.host;
-        if book.facts.members.contains_key(name) {
-            return Err(Failure::new(format!("{name} carries etcd: the cluster is nothing without it")));
-        }
+    pub async fn run(&self, settings: &Settings) -> Result<(), Failure> {
+        let mut book = whose::need_book(settings).map_err(without_book)?;
         let store: Arc<dyn Store> = Arc::new(EtcdStore::new(&book.root()).map_err(Failure::new)?);
+        let name = &self.host.name(&store).await?;
+        if book.facts.members.contains_key(name) {
+            let how = if self.dead { " --dead" } else { "" };
+            return Err(Failure::new(format!(
+                "{name} carries a member of etcd: `evenkeel etcd remove {name}{how}` first, then this again"
+            )));
+        }
         let hosts = crate::snapshot::hosts(&store).await?;
         let Some(found) = hosts.accepted.get(name) else {
             return Err(Failure::new(format!("there is no host {name}: see `evenkeel host list`")));
@@ -73,7 +79,7 @@ impl Remove {
             host::empty(&store, name, self.timeout.0).await?;
             Place::of(found.spec.address, self.ssh.as_deref()).ask(LEAVES)?;
         }
-        self.forget(&store).await?;
+        forget(&store, name).await?;
         let admin = Admin::new(&book.root()).map_err(Failure::new)?;
         let rights = admin.read().await?;
         let users: BTreeSet<String> =
@@ -88,27 +94,35 @@ impl Remove {
         say!("{name} is no host any more, and its certificates are void");
         Ok(())
     }
+}
 
-    /// Takes its document out, and waits until nothing is kept for it.
-    async fn forget(&self, store: &Arc<dyn Store>) -> Result<(), Failure> {
-        let object = ObjectRef::Host(self.host.clone());
-        let key = Key::Document(object.clone());
-        let (kv, _) = store.get(&key).await?;
-        if let Some(kv) = kv {
-            let txn = TxnBuilder::new().if_unchanged(&key, kv.mod_revision).delete(&key);
-            if !store.commit(&txn.build()?).await?.succeeded {
-                return Err(Failure::new("its document was changed in this very moment: do it again"));
-            }
+/// What to do in a cluster that was not made from here.
+fn without_book(failure: Failure) -> Failure {
+    Failure::new(format!(
+        "{failure}\n  with an etcd of your own: evenkeel host drain HOST --wait, evenkeel delete host HOST, and on it \
+         evenkeel-host stop"
+    ))
+}
+
+/// Takes its document out, and waits until nothing is kept for it.
+async fn forget(store: &Arc<dyn Store>, host: &HostName) -> Result<(), Failure> {
+    let object = ObjectRef::Host(host.clone());
+    let key = Key::Document(object.clone());
+    let (kv, _) = store.get(&key).await?;
+    if let Some(kv) = kv {
+        let txn = TxnBuilder::new().if_unchanged(&key, kv.mod_revision).delete(&key);
+        if !store.commit(&txn.build()?).await?.succeeded {
+            return Err(Failure::new("its document was changed in this very moment: do it again"));
         }
-        let accepted = Key::Accepted(object);
-        let alive = Key::Alive(self.host.clone());
-        poll(FORGOTTEN_WITHIN, async || {
-            let gone = store.get(&accepted).await?.0.is_none()
-                && store.get(&alive).await?.0.is_none()
-                && store.list(&prefix::instances_on(&self.host)).await?.kvs.is_empty();
-            let late = || Failure::timed_out(format!("{} is still being taken out: do it again", self.host));
-            Ok(Step::once(gone, late))
-        })
-        .await
     }
+    let accepted = Key::Accepted(object);
+    let alive = Key::Alive(host.clone());
+    poll(FORGOTTEN_WITHIN, async || {
+        let gone = store.get(&accepted).await?.0.is_none()
+            && store.get(&alive).await?.0.is_none()
+            && store.list(&prefix::instances_on(host)).await?.kvs.is_empty();
+        let late = || Failure::timed_out(format!("{} is still being taken out: do it again", host));
+        Ok(Step::once(gone, late))
+    })
+    .await
 }

@@ -17,16 +17,18 @@ use evenkeel_doctor::{Finding, Severity, judge};
 use evenkeel_etcd::{EtcdConfig, EtcdStore};
 use evenkeel_runtime::store::Store;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::Instant;
 
 use super::{availability, doctor, host, stays};
 use crate::checkup::store as checkup;
 use crate::cluster::book::Book;
 use crate::cluster::deliver::Place;
+use crate::cluster::whose;
 use crate::config::Settings;
 use crate::failure::Failure;
 use crate::output::say;
+use crate::polling::{Step, poll, poll_every};
 use crate::snapshot;
+use crate::which::Which;
 
 /// Which host, and how.
 #[derive(Debug, Args)]
@@ -38,8 +40,8 @@ Examples:
 Done on another machine than the host. It refuses where copies fit nowhere else, or etcd would lose its majority.
 Whatever ends it, also Ctrl-C, leaves the host drained, and it says how to go on.")]
 pub struct Maintenance {
-    /// Its name
-    host: HostName,
+    /// Its name, or its address
+    host: Which,
     /// Reboot it by `systemctl reboot`
     #[arg(long)]
     reboot: bool,
@@ -59,7 +61,8 @@ pub struct Maintenance {
 
 /// How long a host that is back may take until nothing is wrong with it any more.
 const WELL_WITHIN: Duration = Duration::from_secs(180);
-const PAUSE: Duration = Duration::from_millis(500);
+/// Each look at a host asks it by ssh.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
 /// Says whether a machine can be rebooted from elsewhere, and that ssh reaches it.
 const SYSTEMD: &str = "if [ -d /run/systemd/system ]; then echo systemd; else echo none; fi";
 /// Not at once: the one who says it is to hear that it was heard.
@@ -67,7 +70,7 @@ const REBOOT: &str = "nohup sh -c 'sleep 1; systemctl reboot' >/dev/null 2>&1 </
 
 /// How far it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
+enum Stage {
     /// Its copies move.
     Drains,
     /// It is empty, and not back yet.
@@ -78,13 +81,14 @@ enum Step {
 
 struct Work<'a> {
     args: &'a Maintenance,
+    host: HostName,
     config: EtcdConfig,
     book: Option<Book>,
     settings: &'a Settings,
     store: Arc<dyn Store>,
     place: Place,
     /// None: nothing was changed yet.
-    step: Cell<Option<Step>>,
+    stage: Cell<Option<Stage>>,
 }
 
 impl Maintenance {
@@ -93,25 +97,26 @@ impl Maintenance {
     /// # Errors
     /// It would do harm, the host does not come back, something is wrong with it then, or a person ends it.
     pub async fn run(&self, settings: &Settings) -> Result<(), Failure> {
-        let book = doctor::book(settings)?;
+        let book = whose::book(settings)?;
         let config = book.as_ref().map_or_else(|| crate::etcd_of(settings), |book| Ok(book.root()))?;
         let store: Arc<dyn Store> = Arc::new(EtcdStore::new(&config).map_err(Failure::new)?);
         let hosts = snapshot::hosts(&store).await?;
-        let Some(found) = hosts.accepted.get(&self.host) else {
-            return Err(Failure::new(format!("there is no host {}: see `evenkeel host list`", self.host)));
+        let host = self.host.name(&store).await?;
+        let Some(found) = hosts.accepted.get(&host) else {
+            return Err(Failure::new(format!("there is no host {host}: see `evenkeel host list`")));
         };
         let place = Place::of(found.spec.address, self.ssh.as_deref());
-        let boot = hosts.alive.get(&self.host).map(|alive| alive.boot_id.clone());
-        let work = Work { args: self, config, book, settings, store, place, step: Cell::new(None) };
+        let boot = hosts.alive.get(&host).map(|alive| alive.boot_id.clone());
+        let work = Work { args: self, host, config, book, settings, store, place, stage: Cell::new(None) };
         let stays = work.may(boot.is_some()).await?;
         let done = tokio::select! {
             done = work.go(boot, &stays) => done,
             ended = interrupted() => Err(ended),
         };
-        done.map_err(|failure| match work.step.get() {
+        done.map_err(|failure| match work.stage.get() {
             None => failure,
-            Some(step) => {
-                Failure { message: format!("{failure}\n  {}", go_on(&self.host, step)), code: failure.code }
+            Some(stage) => {
+                Failure { message: format!("{failure}\n  {}", go_on(&work.host, stage)), code: failure.code }
             }
         })
     }
@@ -135,15 +140,15 @@ async fn interrupted() -> Failure {
 }
 
 /// What a person does next when it ended in the middle.
-fn go_on(host: &HostName, at: Step) -> String {
+fn go_on(host: &HostName, at: Stage) -> String {
     let again = format!("`evenkeel host maintenance {host}` goes on");
     let check = format!("when it is back: `evenkeel doctor {host}`, then `evenkeel host undrain {host}`");
     match at {
-        Step::Drains => {
+        Stage::Drains => {
             format!("{host} is drained: {again}; or take it back by `evenkeel host undrain {host}`")
         }
-        Step::Reboots => format!("{host} is drained, and may be rebooted; {check}"),
-        Step::Recovers => format!("{host} is drained still; {check}"),
+        Stage::Reboots => format!("{host} is drained, and may be rebooted; {check}"),
+        Stage::Recovers => format!("{host} is drained still; {check}"),
     }
 }
 
@@ -168,14 +173,14 @@ fn etcd_needs(host: &HostName, members: &BTreeMap<String, Member>) -> Option<Str
 impl Work<'_> {
     /// Refuses what would do harm; the copies that stay where they are.
     async fn may(&self, alive: bool) -> Result<BTreeSet<InstanceId>, Failure> {
-        let host = &self.args.host;
+        let host = &self.host;
         if matches!(self.place, Place::Here) {
             return Err(Failure::new(format!(
                 "{host} is this very machine, and this command would end with it: do it on another one, or say `evenkeel \
                  host drain {host} --wait`, and `evenkeel host undrain {host}` after the reboot"
             )));
         }
-        let systemd = self.ask(SYSTEMD).await?;
+        let systemd = self.place.asks(SYSTEMD).await?;
         if self.args.reboot && systemd != "systemd" {
             return Err(Failure::new(format!(
                 "{host} has no systemd, so it cannot be rebooted from here: leave --reboot away, and reboot it when this \
@@ -207,31 +212,25 @@ impl Work<'_> {
         Ok(stays.into_keys().collect())
     }
 
-    async fn ask(&self, command: &'static str) -> Result<String, Failure> {
-        let place = self.place.clone();
-        let said = tokio::task::spawn_blocking(move || place.ask(command)).await;
-        said.map_err(Failure::new)?
-    }
-
     async fn go(&self, boot: Option<String>, stays: &BTreeSet<InstanceId>) -> Result<(), Failure> {
-        let Maintenance { host, reboot, .. } = self.args;
+        let (host, reboot) = (&self.host, &self.args.reboot);
         availability::set(&self.store, host, Availability::Drain).await?;
-        self.step.set(Some(Step::Drains));
+        self.stage.set(Some(Stage::Drains));
         say!("{host} is drained: its copies move");
         host::empty_but(&self.store, host, stays, self.args.timeout.0).await?;
-        self.step.set(Some(Step::Reboots));
+        self.stage.set(Some(Stage::Reboots));
         let empty = match stays.len() {
             0 => format!("{host} is empty"),
             n => format!("{host} is empty but for {n} of its copies, which cannot leave"),
         };
         if *reboot {
-            self.ask(REBOOT).await?;
+            self.place.asks(REBOOT).await?;
             say!("{empty}, and reboots");
         } else {
             say!("{empty}: reboot it now, or switch it off, and on again when you are done");
         }
         self.back(boot).await?;
-        self.step.set(Some(Step::Recovers));
+        self.stage.set(Some(Stage::Recovers));
         say!("{host} is back: looking at it");
         self.well().await?;
         availability::set(&self.store, host, Availability::Active).await?;
@@ -241,40 +240,35 @@ impl Work<'_> {
 
     /// Waits until the host is there again, after another boot.
     async fn back(&self, before: Option<String>) -> Result<(), Failure> {
-        let host = &self.args.host;
-        let end = Instant::now() + self.args.back_within.0;
-        loop {
+        let host = &self.host;
+        poll(self.args.back_within.0, async || {
             // etcd may have to find another leader meanwhile: who does not answer is asked again.
             let alive = snapshot::get::<Alive>(&self.store, &Key::Alive(host.clone())).await.ok().flatten();
-            if alive.is_some_and(|found| Some(found.value.boot_id) != before) {
-                return Ok(());
-            }
-            if Instant::now() >= end {
-                return Err(Failure::timed_out(format!("{host} has not come back from a reboot in time")));
-            }
-            tokio::time::sleep(PAUSE).await;
-        }
+            let back = alive.is_some_and(|found| Some(found.value.boot_id) != before);
+            Ok(Step::once(back, || {
+                Failure::timed_out(format!("{host} has not come back from a reboot in time"))
+            }))
+        })
+        .await
     }
 
     /// Waits until nothing hurts there any more.
     async fn well(&self) -> Result<(), Failure> {
-        let end = Instant::now() + WELL_WITHIN;
-        loop {
-            let hurts = self.hurts().await;
-            if hurts.is_empty() {
-                return Ok(());
-            }
-            if Instant::now() >= end {
-                doctor::print(&hurts, false);
-                return Err(Failure::not_converged(format!("{} is not well", self.args.host)));
-            }
-            tokio::time::sleep(PAUSE).await;
+        let mut hurts = Vec::new();
+        let well = poll_every(LOOK_AGAIN, WELL_WITHIN, async || {
+            hurts = self.hurts().await;
+            Ok(Step::once(hurts.is_empty(), || Failure::not_converged(format!("{} is not well", self.host))))
+        });
+        let well = well.await;
+        if well.is_err() {
+            doctor::print(&hurts, false);
         }
+        well
     }
 
     /// What is wrong with the host, on it and in the cluster.
     async fn hurts(&self) -> Vec<Finding> {
-        let host = &self.args.host;
+        let host = &self.host;
         let cluster = Some(checkup::cluster(self.settings, self.book.as_ref()).await);
         let machines = [(host.clone(), doctor::look(self.place.clone()).await)].into();
         let mut findings = judge(&Found { cluster, machines });
@@ -323,12 +317,12 @@ mod tests {
     #[test]
     fn whoever_ends_it_is_told_how_to_go_on() {
         let host = "h2".parse().unwrap();
-        for (step, next) in [
-            (Step::Drains, "`evenkeel host maintenance h2`"),
-            (Step::Reboots, "`evenkeel doctor h2`"),
-            (Step::Recovers, "`evenkeel doctor h2`"),
+        for (stage, next) in [
+            (Stage::Drains, "`evenkeel host maintenance h2`"),
+            (Stage::Reboots, "`evenkeel doctor h2`"),
+            (Stage::Recovers, "`evenkeel doctor h2`"),
         ] {
-            let said = go_on(&host, step);
+            let said = go_on(&host, stage);
             assert!(said.contains(next) && said.contains("`evenkeel host undrain h2`"), "{said}");
         }
     }

@@ -13,9 +13,11 @@ use tokio::time::timeout;
 use super::{etcd, init};
 use crate::cluster::book::Book;
 use crate::cluster::deliver::{Place, quoted};
-use crate::cluster::person;
+use crate::cluster::{person, whose};
+use crate::config::Settings;
 use crate::failure::Failure;
 use crate::output::say;
+use crate::which::Which;
 
 /// From what.
 #[derive(Debug, Args)]
@@ -28,8 +30,8 @@ etcd then runs on that host alone; `evenkeel etcd add` brings the other members 
 recover` what holds: until then hosts see that etcd went back, and nothing is changed or stopped. The data of members
 from before are put aside, not removed.")]
 pub struct Restore {
-    /// The host with the backup, which will carry etcd
-    host: HostName,
+    /// The host with the backup, which will carry etcd, by name or address
+    host: Which,
     /// The file there
     file: String,
     /// Also if etcd answers: what happened in it since the backup is lost
@@ -48,12 +50,14 @@ impl Restore {
     ///
     /// # Errors
     /// This is not where the cluster was made, etcd answers, or a step fails.
-    pub async fn run(&self) -> Result<(), Failure> {
+    pub async fn run(&self, settings: &Settings) -> Result<(), Failure> {
         let home = Book::home()?;
-        let mut book = Book::need(&home)?;
-        let known = book.facts.backups.get(&self.host).or(book.facts.members.get(&self.host)).copied();
-        let Some(address) = known else {
-            return Err(Failure::new(format!("{} keeps no backups: see `evenkeel backup list`", self.host)));
+        let mut book = whose::need_book(settings)?;
+        let mut known = book.facts.members.clone();
+        known.extend(book.facts.backups.clone());
+        let host = &self.host.name_among(&known)?;
+        let Some(address) = known.get(host).copied() else {
+            return Err(Failure::new(format!("{host} keeps no backups: see `evenkeel backup list`")));
         };
         let admin = Admin::new(&book.root()).map_err(Failure::new)?;
         if !self.yes && timeout(LOST_AFTER, admin.members()).await.is_ok_and(|members| members.is_ok()) {
@@ -65,53 +69,74 @@ impl Restore {
         let place = Place::of(address, None);
         place
             .ask(&format!("test -r {0} || {{ echo {0} cannot be read >&2; false; }}", quoted(&self.file)))?;
-        self.set_aside(&book)?;
-        book.facts.members = [(self.host.clone(), address)].into();
+        let members = &book.facts.members;
+        let before: Vec<_> = members.keys().filter(|member| *member != host).cloned().collect();
+        set_aside(&before, members.len(), &self.lost, |member, command| {
+            Place::of(members[member], None).ask(command)
+        })?;
+        book.facts.members = [(host.clone(), address)].into();
         book.save()?;
-        let mut ticket = book.ticket(&self.host, address, false)?;
+        let mut ticket = book.ticket(host, address, false)?;
         if let Some(member) = &mut ticket.etcd {
             member.restore = Some(self.file.clone());
         }
         place.deliver(&ticket)?;
         let admin = Admin::new(&book.root()).map_err(Failure::new)?;
         init::answers(&admin).await?;
-        crate::cluster::rights::ensure(&admin, &book.access(&self.host)).await?;
+        crate::cluster::rights::ensure(&admin, &book.access(host)).await?;
         let store: Arc<dyn Store> = Arc::new(EtcdStore::new(&book.root()).map_err(Failure::new)?);
-        etcd::tell(&book, &store, &self.host).await?;
+        etcd::tell(&book, &store, etcd::How::AtOnce, None).await?;
         person::settings(&home, &book)?;
-        say!("\netcd runs on {} as it was in the backup. Next:\n", self.host);
+        say!("\netcd runs on {host} as it was in the backup. Next:\n");
         say!(
             "  evenkeel etcd add HOST        for each that carried it: hosts that may lead remember documents"
         );
         say!("  evenkeel recover              what it lacks, and both ways out; until then nothing changes");
-        say!("  evenkeel host add ADDRESS     for each host that came after the backup");
+        say!(
+            "  evenkeel host add ADDRESS     for each host that came after the backup, and `user add` for people"
+        );
         Ok(())
     }
 }
 
-impl Restore {
-    /// Ends the members of before. Those out of reach must not be able to decide among themselves, once they are
-    /// back, as an etcd of their own.
-    fn set_aside(&self, book: &Book) -> Result<(), Failure> {
+/// Ends the members of before, of which there are `all`. Those out of reach must not be able to decide among
+/// themselves, once they are back, as an etcd of their own: before that is sure, none is ended.
+fn set_aside(
+    before: &[HostName],
+    all: usize,
+    lost: &[HostName],
+    ask: impl Fn(&HostName, &str) -> Result<String, Failure>,
+) -> Result<(), Failure> {
+    let each = |members: Vec<&HostName>, command: &str| -> Vec<HostName> {
         let mut unreached = Vec::new();
-        for (member, address) in book.facts.members.iter().filter(|(member, _)| **member != self.host) {
-            if let Err(failure) = Place::of(*address, None).ask(etcd::SET_ASIDE) {
+        for member in members {
+            if let Err(failure) = ask(member, command) {
                 say!("{member} is not reached: {failure}");
-                unreached.push(member);
+                unreached.push(member.clone());
             }
         }
-        let back: Vec<_> = unreached.into_iter().filter(|member| !self.lost.contains(member)).collect();
-        if !could_decide(back.len(), book.facts.members.len()) {
-            return Ok(());
-        }
-        let names = back.iter().map(ToString::to_string).collect::<Vec<_>>();
-        Err(Failure::new(format!(
-            "if {} come back as they were, they are an etcd of their own, with what was true before: end their members \
-             there (`evenkeel-etcd stop`), or see that they stay off and say so: {}",
-            names.join(" and "),
-            names.iter().map(|name| format!("--lost {name}")).collect::<Vec<_>>().join(" ")
-        )))
-    }
+        unreached
+    };
+    let may = |unreached: &[HostName]| {
+        let back: Vec<_> = unreached.iter().filter(|member| !lost.contains(member)).collect();
+        if could_decide(back.len(), all) { Err(back.into_iter().cloned().collect()) } else { Ok(()) }
+    };
+    let unreached = each(before.iter().collect(), etcd::REACHED);
+    may(&unreached).map_err(|back| come_back(&back, "nothing was changed"))?;
+    let reached = before.iter().filter(|member| !unreached.contains(member)).collect();
+    let failed = [unreached, each(reached, etcd::SET_ASIDE)].concat();
+    may(&failed).map_err(|back| come_back(&back, "the other members are ended, and their data put aside"))
+}
+
+fn come_back(names: &[HostName], so_far: &str) -> Failure {
+    let words =
+        |word: fn(&HostName) -> String, between| names.iter().map(word).collect::<Vec<_>>().join(between);
+    Failure::new(format!(
+        "if {} come back as they were, they are an etcd of their own, with what was true before: end their members there \
+         (`evenkeel-etcd stop`), or see that they stay off and say so: {}; {so_far}",
+        words(ToString::to_string, " and "),
+        words(|name| format!("--lost {name}"), " ")
+    ))
 }
 
 /// Whether some of all members are enough to decide.
@@ -121,6 +146,8 @@ fn could_decide(some: usize, all: usize) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+
     use super::*;
 
     #[test]
@@ -129,6 +156,35 @@ mod tests {
             [(0, 1, false), (1, 3, false), (2, 3, true), (1, 2, false), (2, 5, false), (3, 5, true)]
         {
             assert_eq!(could_decide(some, all), expected, "{some} of {all}");
+        }
+    }
+
+    #[test]
+    fn no_member_is_ended_before_it_is_sure_that_those_out_of_reach_decide_nothing() {
+        let host = |n: u8| format!("h{n}").parse::<HostName>().unwrap();
+        // Of five members h1 begins anew; those of the others that are reached, those that are given up, and those that
+        // are ended; none where it is refused.
+        for (reached, lost, ended) in [
+            (vec![2, 3, 4, 5], vec![], Some(vec![2, 3, 4, 5])),
+            (vec![2, 3], vec![], Some(vec![2, 3])),
+            (vec![2], vec![], None),
+            (vec![2], vec![5], Some(vec![2])),
+            (vec![], vec![3, 4], Some(vec![])),
+        ] {
+            let before: Vec<_> = (2..=5).map(host).collect();
+            let done = RefCell::new(Vec::new());
+            let ask = |member: &HostName, command: &str| {
+                let there = reached.iter().find(|n| host(**n) == *member).copied();
+                let there = there.ok_or_else(|| Failure::new("off"))?;
+                if command == etcd::SET_ASIDE {
+                    done.borrow_mut().push(there);
+                }
+                Ok(String::new())
+            };
+            let lost: Vec<_> = lost.into_iter().map(host).collect();
+            let set_aside = set_aside(&before, 5, &lost, ask);
+            assert_eq!(set_aside.is_ok(), ended.is_some(), "{reached:?}");
+            assert_eq!(*done.borrow(), ended.unwrap_or_default(), "{reached:?}");
         }
     }
 }

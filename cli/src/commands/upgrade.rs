@@ -1,28 +1,27 @@
 //! `evenkeel upgrade`: another version of the controllers, host by host; it stops at the first one that is sick.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::Args;
-use evenkeel_api::key::{Controller, Key};
+use evenkeel_api::key::Key;
 use evenkeel_api::name::HostName;
 use evenkeel_api::quantity::Span;
-use evenkeel_api::record::{Cluster, LEVEL, Leader};
+use evenkeel_api::record::{Cluster, LEVEL};
 use evenkeel_etcd::EtcdStore;
 use evenkeel_etcd::rights::Admin;
 use evenkeel_runtime::store::{Store, TxnBuilder};
-use tokio::time::Instant;
 
-use super::{init, status};
+use super::init;
+use crate::care::{Care, WATCH, stopped};
 use crate::cluster::book::Book;
 use crate::cluster::deliver::{Place, quoted};
-use crate::cluster::person;
+use crate::cluster::images::SETTINGS;
+use crate::cluster::{person, whose};
 use crate::config::Settings;
 use crate::failure::Failure;
 use crate::output::say;
-use crate::polling::{Step, poll};
 use crate::snapshot;
 
 /// To what.
@@ -57,15 +56,6 @@ pub struct Upgrade {
     watch: Span,
 }
 
-const WATCH: Span = Span::seconds(15);
-/// How long the controllers of a host may take until all is as it was.
-const WELL_WITHIN: Duration = Duration::from_secs(90);
-/// The host's settings, as its scripts find them.
-const SETTINGS: &str = "for f in cluster.env host.env; do [ ! -r /etc/evenkeel/$f ] || . /etc/evenkeel/$f; done; \
-                        docker=${EVENKEEL_DOCKER_CLI:-docker}";
-/// What the host's containers of controllers are.
-const RUNS: &str = "PATH=$PATH:/usr/local/sbin evenkeel-host status";
-
 /// A program's version, and the newest feature level that it understands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Version {
@@ -78,14 +68,13 @@ struct Work<'a> {
     command: &'a Upgrade,
     book: Option<Book>,
     store: Arc<dyn Store>,
-    /// What was wrong before.
-    known: BTreeSet<String>,
+    care: Care,
 }
 
 impl Upgrade {
     /// What hosts run stays; their certificates are made anew.
-    pub fn to_the_same(skip: Vec<HostName>) -> Self {
-        Self { image: None, etcd_image: None, skip, finish: false, watch: WATCH }
+    pub fn to_the_same(skip: Vec<HostName>, watch: Span) -> Self {
+        Self { image: None, etcd_image: None, skip, finish: false, watch }
     }
 
     /// Does it.
@@ -93,7 +82,7 @@ impl Upgrade {
     /// # Errors
     /// A host is away, or is sick after its own; the rest is left as it was.
     pub async fn run(&self, settings: &Settings) -> Result<(), Failure> {
-        let mut book = Book::open(&Book::home()?)?;
+        let mut book = whose::book(settings)?;
         if let Some(book) = &mut book {
             let facts = &mut book.facts;
             for (wanted, known) in
@@ -114,8 +103,8 @@ impl Upgrade {
             Some(book) => Arc::new(EtcdStore::new(&book.root()).map_err(Failure::new)?),
             None => crate::store(settings)?,
         };
-        let known = troubles(&store).await?;
-        let work = Work { command: self, book, store, known };
+        let care = Care::begin(&store, self.watch).await?;
+        let work = Work { command: self, book, store, care };
         let level = work.all().await?;
         if let Some(book) = &work.book {
             book.save()?;
@@ -144,9 +133,9 @@ impl Work<'_> {
         let addresses: BTreeMap<HostName, Ipv4Addr> =
             hosts.accepted.into_iter().map(|(host, accepted)| (host, accepted.spec.address)).collect();
         let mut level = LEVEL;
-        for host in order(addresses.keys().filter(|host| !skip.contains(host)), &self.leaders().await?) {
+        for host in self.care.order(addresses.keys().filter(|host| !skip.contains(host))).await? {
             let place = Place::of(addresses[host], None);
-            let version = self.fetch(host, &place)?;
+            let version = self.fetch(host, &place).await?;
             if let Some(cluster) = cluster.as_ref().filter(|cluster| cluster.level > version.level) {
                 return Err(Failure::new(format!(
                     "the cluster uses what came with level {}, and evenkeel {} knows up to {}: it cannot go back that far",
@@ -154,8 +143,10 @@ impl Work<'_> {
                 )));
             }
             level = level.min(version.level);
-            self.exchange(host, addresses[host], &place).await.map_err(|failure| stopped(host, failure))?;
-            self.well(host, &place, &version).await.map_err(|failure| stopped(host, failure))?;
+            self.exchange(host, addresses[host], &place)
+                .await
+                .map_err(|failure| back(stopped(host, failure)))?;
+            self.care.well(host, &place, Some(&version.name)).await.map_err(back)?;
             say!("{host}: evenkeel {}", version.name);
         }
         // Who was left out may know less.
@@ -163,12 +154,13 @@ impl Work<'_> {
     }
 
     /// Brings the image there, and asks it what it is.
-    fn fetch(&self, host: &HostName, place: &Place) -> Result<Version, Failure> {
+    async fn fetch(&self, host: &HostName, place: &Place) -> Result<Version, Failure> {
         let image =
             self.book.as_ref().map_or("\"$EVENKEEL_IMAGE\"".to_owned(), |book| quoted(&book.facts.image));
-        let said = place.ask(&format!(
+        let ask = format!(
             "{SETTINGS}; $docker pull -q {image} >/dev/null && $docker run --rm --network none {image} --version"
-        ));
+        );
+        let said = place.asks(&ask).await;
         let said =
             said.map_err(|failure| Failure::new(format!("{host} cannot have the image: {failure}")))?;
         version(&said).ok_or_else(|| Failure::new(format!("that image is not evenkeel's: it says «{said}»")))
@@ -177,9 +169,9 @@ impl Work<'_> {
     /// Exchanges what runs there.
     async fn exchange(&self, host: &HostName, address: Ipv4Addr, place: &Place) -> Result<(), Failure> {
         let Some(book) = &self.book else {
-            return place.ask("PATH=$PATH:/usr/local/sbin evenkeel-host upgrade").map(drop);
+            return place.asks("PATH=$PATH:/usr/local/sbin evenkeel-host upgrade").await.map(drop);
         };
-        place.deliver(&book.ticket(host, address, true)?)?;
+        place.delivers(book.ticket(host, address, true)?).await?;
         if book.facts.members.contains_key(host) {
             let alone = evenkeel_etcd::EtcdConfig {
                 endpoints: vec![format!("https://{address}:2379")],
@@ -189,79 +181,11 @@ impl Work<'_> {
         }
         Ok(())
     }
-
-    /// Waits until the host was as well as before for a while without a break: another one may have to lead first.
-    async fn well(&self, host: &HostName, place: &Place, version: &Version) -> Result<(), Failure> {
-        let mut known: Option<(String, Instant)> = None;
-        poll(WELL_WITHIN + self.command.watch.0, async || {
-            let ill = match place.ask(RUNS) {
-                Err(failure) => Some(failure),
-                Ok(runs) => match &known {
-                    Some((before, _)) if *before != runs => {
-                        Some(Failure::not_converged(format!("its controllers ended and began again: {runs}")))
-                    }
-                    _ => {
-                        let why = self.sick(host, version).await;
-                        known.get_or_insert_with(|| (runs, Instant::now()));
-                        why.unwrap_or_else(|failure| Some(failure.message)).map(Failure::not_converged)
-                    }
-                },
-            };
-            if let Some(failure) = ill {
-                known = None;
-                return Ok(Step::NotYet(failure));
-            }
-            let long_enough =
-                known.as_ref().is_some_and(|(_, since)| since.elapsed() >= self.command.watch.0);
-            Ok(Step::once(long_enough, || Failure::timed_out("it was not well for long enough")))
-        })
-        .await
-    }
-
-    /// What is wrong with the host, or with anything since it was exchanged.
-    async fn sick(&self, host: &HostName, version: &Version) -> Result<Option<String>, Failure> {
-        let hosts = snapshot::hosts(&self.store).await?;
-        if !hosts.alive.contains_key(host) {
-            return Ok(Some("its controllers do not renew its lease".to_owned()));
-        }
-        let runs = hosts.facts.get(host).map(|facts| facts.evenkeel.clone()).unwrap_or_default();
-        if runs != version.name {
-            return Ok(Some(format!("it says that it runs evenkeel {runs}, not {}", version.name)));
-        }
-        Ok(troubles(&self.store).await?.into_iter().find(|what| !self.known.contains(what)))
-    }
-
-    /// The hosts whose controllers lead.
-    async fn leaders(&self) -> Result<BTreeSet<HostName>, Failure> {
-        let mut leaders = BTreeSet::new();
-        for controller in Controller::LEADING {
-            let leader = snapshot::get::<Leader>(&self.store, &Key::Leader(controller)).await?;
-            leaders.extend(leader.map(|found| found.value.host));
-        }
-        Ok(leaders)
-    }
 }
 
-fn stopped(host: &HostName, failure: Failure) -> Failure {
-    let Failure { code, message } = failure;
-    Failure {
-        code,
-        message: format!(
-            "{host} is not well, so the others are left as they are: {message}\n  on it, see `evenkeel-host status` and `docker \
-             logs evenkeel`; done again, this goes on; with the image of before, it goes back"
-        ),
-    }
-}
-
-/// Everything that is wrong, in words that stay the same while it is.
-async fn troubles(store: &Arc<dyn Store>) -> Result<BTreeSet<String>, Failure> {
-    Ok(status::look(store).await?.trouble.into_iter().map(|trouble| trouble.what).collect())
-}
-
-/// Those that lead come last, so that leading changes hands as seldom as can be.
-fn order<'a>(hosts: impl Iterator<Item = &'a HostName>, leaders: &BTreeSet<HostName>) -> Vec<&'a HostName> {
-    let (last, first): (Vec<_>, Vec<_>) = hosts.partition(|host| leaders.contains(*host));
-    first.into_iter().chain(last).collect()
+/// The way back.
+fn back(Failure { code, message }: Failure) -> Failure {
+    Failure { code, message: format!("{message}; with the image of before, it goes back") }
 }
 
 /// What `evenkeel --version` says; before there were levels it did not name one.
@@ -309,18 +233,6 @@ mod tests {
         for wrong in ["", "nginx 1", "evenkeel 0.2.0 (level x)"] {
             assert_eq!(read(wrong), None, "{wrong}");
         }
-    }
-
-    #[test]
-    fn those_that_lead_come_last() {
-        let hosts: Vec<HostName> = ["h1", "h2", "h3"].iter().map(|name| name.parse().unwrap()).collect();
-        let order = |leaders: &[usize]| {
-            let leaders = leaders.iter().map(|at| hosts[*at].clone()).collect();
-            order(hosts.iter(), &leaders).into_iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
-        };
-        assert_eq!(order(&[]), "h1 h2 h3");
-        assert_eq!(order(&[0]), "h2 h3 h1");
-        assert_eq!(order(&[0, 1]), "h3 h1 h2");
     }
 
     #[tokio::test]

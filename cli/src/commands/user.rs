@@ -9,7 +9,8 @@ use evenkeel_api::name::Namespace;
 use evenkeel_etcd::rights::{Access, Admin, removal};
 
 use crate::cluster::book::{Book, PERSON};
-use crate::cluster::{person, rights};
+use crate::cluster::{person, rights, whose};
+use crate::config::Settings;
 use crate::failure::Failure;
 use crate::output::{say, table};
 
@@ -64,8 +65,8 @@ impl User {
     ///
     /// # Errors
     /// This is not where the cluster was made, or etcd does not answer.
-    pub async fn run(&self) -> Result<(), Failure> {
-        let book = Book::need(&Book::home()?)?;
+    pub async fn run(&self, settings: &Settings) -> Result<(), Failure> {
+        let book = whose::need_book(settings)?;
         let admin = Admin::new(&book.root()).map_err(Failure::new)?;
         match &self.verb {
             Verb::List => list(&admin).await,

@@ -37,6 +37,10 @@ fn of_status(status: &Status) -> StoreError {
         Code::Unavailable if text.contains("etcdserver: no leader") => {
             StoreError::Unavailable(text.to_owned())
         }
+        // A member that learns has done nothing with it, and the others take it.
+        Code::Unavailable if text.contains("rpc not supported for learner") => {
+            StoreError::Unavailable(text.to_owned())
+        }
         Code::OutOfRange if text.contains("has been compacted") => StoreError::Compacted(0),
         Code::NotFound if text.contains("lease not found") => StoreError::LeaseGone,
         Code::ResourceExhausted
@@ -102,6 +106,11 @@ mod tests {
                 Code::Unavailable,
                 "etcdserver: no leader",
                 StoreError::Unavailable("etcdserver: no leader".to_owned()),
+            ),
+            (
+                Code::Unavailable,
+                "etcdserver: rpc not supported for learner",
+                StoreError::Unavailable("etcdserver: rpc not supported for learner".to_owned()),
             ),
             (
                 Code::InvalidArgument,

@@ -6,7 +6,7 @@ use evenkeel_api::key::Controller;
 use evenkeel_doctor::Severity;
 use evenkeel_doctor::facts::{Answer, Cluster, Found, Host, Member};
 
-use crate::{bad, cluster, name, one, shown};
+use crate::{authority, bad, cluster, name, one, shown};
 
 fn answer(cluster: &mut Cluster) -> &mut Answer {
     cluster.members.get_mut("m1").unwrap().answer.as_mut().unwrap().as_mut().unwrap()
@@ -38,7 +38,7 @@ fn what_is_wrong_with_the_cluster_is_told_with_what_mends_it() {
             Hurts,
             "members",
             "m2 does not answer: late",
-            "etcd replace h2",
+            "etcd replace h2; if the machine will not come back: evenkeel etcd remove h2 --dead",
         ),
         (|c| member(c).answer = None, Hurts, "members", "m2 has never started", "evenkeel etcd add h2"),
         (
@@ -136,7 +136,24 @@ fn what_is_wrong_with_the_cluster_is_told_with_what_mends_it() {
             Hurts,
             "host",
             "does not renew its lease",
-            "evenkeel host remove h2 --dead",
+            "evenkeel etcd remove h2 --dead, then evenkeel host remove h2 --dead",
+        ),
+        (
+            |c| c.hosts.get_mut(&name(4)).unwrap().alive = false,
+            Hurts,
+            "host",
+            "does not renew its lease",
+            "if it will not come back: evenkeel host remove h4 --dead",
+        ),
+        (
+            |c| {
+                c.backups = None;
+                host(c).alive = false;
+            },
+            Hurts,
+            "host",
+            "does not renew its lease",
+            "if it will not come back: evenkeel delete host h2",
         ),
         (|c| host(c).known = false, Hurts, "host", "have not said", "docker logs evenkeel"),
         (|c| host(c).watchdog = false, Hurts, "watchdog", "does not run", "evenkeel-host restart"),
@@ -152,12 +169,15 @@ fn what_is_wrong_with_the_cluster_is_told_with_what_mends_it() {
             |c| host(c).evenkeel = "0.1.0".to_owned(),
             Warns,
             "controllers",
-            "0.1.0 on h2; 0.2.0 on h1, h3",
+            "0.1.0 on h2; 0.2.0 on h1, h3, h4",
             "upgrade",
         ),
         (|c| c.backups = Some([name(1)].into()), Warns, "backups", "one host alone", "evenkeel host add"),
         (|c| c.backups = Some([].into()), Warns, "backups", "no host keeps", "evenkeel host add"),
         (|c| c.certificates[0] = shown(-1), Hurts, "certificate", "holds no more", "host add"),
+        (|c| c.certificates[0] = shown(59), Warns, "certificate", "for 59 days", "host add"),
+        (|c| c.certificates[0] = authority(364), Warns, "certificate", "for 364 days", "host add"),
+        (|c| c.certificates[0] = authority(59), Hurts, "certificate", "for 59 days", "host add"),
     ];
     for (spoil, severity, check, what, mend) in table {
         let mut cluster = cluster();

@@ -25,7 +25,12 @@ fn name(n: usize) -> HostName {
 
 fn shown(days: i64) -> Shown {
     let until = Ok(NOW.saturating_add_signed(days * DAY as i64));
-    Shown { path: "/tls/client.crt".to_owned(), until, mend: "host add".to_owned() }
+    Shown { path: "/tls/client.crt".to_owned(), until, mend: "host add".to_owned(), authority: false }
+}
+
+/// Of one that signs the others.
+fn authority(days: i64) -> Shown {
+    Shown { authority: true, ..shown(days) }
 }
 
 fn machine() -> Machine {
@@ -84,9 +89,9 @@ fn cluster() -> Cluster {
         tls: true,
         open: Some(false),
         members: (1..=3).map(|n| (format!("m{n}"), member(n))).collect(),
-        hosts: (1..=3).map(|n| (name(n), host.clone())).collect(),
+        hosts: (1..=4).map(|n| (name(n), host.clone())).collect(),
         backups: Some([name(1), name(2)].into()),
-        certificates: vec![shown(300)],
+        certificates: vec![shown(300), authority(1000)],
         ..Cluster::default()
     }
 }

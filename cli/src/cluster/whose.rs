@@ -1,0 +1,124 @@
+//! Which cluster a command is for: the one that was made from here, or another one that the person names.
+
+use std::path::Path;
+
+use super::book::Book;
+use crate::config::{Settings, without_cluster};
+use crate::failure::Failure;
+
+/// The book of the cluster that was made from here, unless the person names another cluster.
+///
+/// # Errors
+/// It cannot be read.
+pub fn book(given: &Settings) -> Result<Option<Book>, Failure> {
+    // Without a home there is no book, and what is given must do.
+    let Ok(home) = Book::home() else { return Ok(None) };
+    book_in(&home, given)
+}
+
+fn book_in(home: &Path, given: &Settings) -> Result<Option<Book>, Failure> {
+    Ok(Book::open(home)?.filter(|book| !names_another(home, book, given)))
+}
+
+/// The same, or what to do to have one.
+///
+/// # Errors
+/// There is none, it is of another cluster, or it cannot be read.
+pub fn need_book(given: &Settings) -> Result<Book, Failure> {
+    need_book_in(&Book::home()?, given)
+}
+
+fn need_book_in(home: &Path, given: &Settings) -> Result<Book, Failure> {
+    if let Some(book) = book_in(home, given)? {
+        return Ok(book);
+    }
+    let place = Book::folder(home);
+    if place.join("cluster.json").exists() {
+        return Err(Failure::new(format!(
+            "{} is of another cluster than --endpoints or --config (or EVENKEEL_ENDPOINTS, EVENKEEL_CONFIG) name: leave those \
+             away, or do this where that cluster was made by `evenkeel init`",
+            place.display()
+        )));
+    }
+    let missing = format!(
+        "{} is not here: do this as the person and on the machine that did `evenkeel init`",
+        place.display()
+    );
+    Err(Failure::new(match given.resolve() {
+        Ok(_) => missing,
+        Err(_) => format!("{missing}\n  {}", without_cluster()),
+    }))
+}
+
+/// Whether settings lead elsewhere than to the cluster of the book. Its own members, and the settings that stand
+/// beside it, are no other one.
+fn names_another(home: &Path, book: &Book, given: &Settings) -> bool {
+    let same_file = |one: &Path, other: &Path| match (one.canonicalize(), other.canonicalize()) {
+        (Ok(one), Ok(other)) => one == other,
+        _ => false,
+    };
+    if !given.endpoints.is_empty() {
+        let ours = book.endpoints(None);
+        return given.endpoints.iter().any(|url| !ours.contains(&url.trim_end_matches('/').to_owned()));
+    }
+    given.config.as_ref().is_some_and(|config| !same_file(config, &home.join("config.yaml")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::cluster::book::Facts;
+    use crate::cluster::person;
+    use crate::output::Format;
+
+    fn given(endpoints: &[&str], config: Option<&Path>) -> Settings {
+        Settings {
+            endpoints: endpoints.iter().map(|url| (*url).to_owned()).collect(),
+            prefix: None,
+            ca: None,
+            cert: None,
+            key: None,
+            config: config.map(Path::to_owned),
+            output: Format::Table,
+        }
+    }
+
+    #[test]
+    fn the_book_is_not_for_another_cluster_that_is_named() {
+        let home = tempfile::tempdir().unwrap();
+        let home = home.path();
+        let facts = Facts {
+            uid: "u".to_owned(),
+            prefix: "/evenkeel/v1".to_owned(),
+            image: "i".to_owned(),
+            etcd_image: "e".to_owned(),
+            separate: false,
+            members: [("h1".parse().unwrap(), [10, 0, 0, 11].into())].into(),
+            backups: BTreeMap::new(),
+        };
+        let none = need_book_in(home, &given(&[], None)).unwrap_err().message;
+        assert!(none.contains("evenkeel init") && none.contains("evenkeel dev"), "{none}");
+        let book = Book::create(home, facts).unwrap();
+        person::settle(home, &book, "me").unwrap();
+        let (own, other) = (home.join("config.yaml"), home.join("other.yaml"));
+        std::fs::write(&other, "endpoints: [\"http://10.9.9.9:2379\"]\n").unwrap();
+        for (given, expected) in [
+            (given(&[], None), true),
+            (given(&[], Some(&own)), true),
+            (given(&["https://10.0.0.11:2379/"], None), true),
+            (given(&[], Some(&other)), false),
+            (given(&["https://10.0.0.12:2379"], None), false),
+            (given(&["https://10.0.0.11:2379", "https://10.0.0.12:2379"], None), false),
+            (given(&["http://10.0.0.11:2379"], Some(&own)), false),
+        ] {
+            assert_eq!(book_in(home, &given).unwrap().is_some(), expected, "{given:?}");
+            let needed = need_book_in(home, &given);
+            assert_eq!(
+                needed.as_ref().err().map(|failure| failure.message.contains("another cluster")),
+                (!expected).then_some(true)
+            );
+        }
+    }
+}
