@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use evenkeel_api::name::{InstanceId, NetworkName};
 use evenkeel_api::network::HostSubnet;
-use evenkeel_api::record::{Desired, Fence, Instance};
+use evenkeel_api::record::{Desired, Fence, Instance, Observed};
 use evenkeel_api::service::Template;
 use evenkeel_plan::instance::container::ContainerState;
 use evenkeel_plan::instance::decide::{Action, Decision, View, decide};
@@ -126,7 +126,11 @@ impl Driver {
         let state = decision.state.clone();
         let (container, memory) = (slot.container.as_ref(), &slot.memory);
         let observed = report::observed(before.as_ref(), state, container, &addresses, memory, wall);
-        let news = observed.as_ref().filter(|now| before.as_ref().is_none_or(|then| then.state != now.state));
+        // Also one run after the other that ends alike, without anybody seeing it run.
+        let is_news = |now: &&Observed| {
+            before.as_ref().is_none_or(|then| then.state != now.state || then.started != now.started)
+        };
+        let news = observed.as_ref().filter(is_news);
         let event = news.and_then(|now| event_of(&now.state));
         slot.observed.clone_from(&observed);
         if let Some((reason, message)) = event {
