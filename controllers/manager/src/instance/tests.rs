@@ -99,6 +99,7 @@ impl World {
             state_dir: self.folder.path().into(),
             policy: self.folder.path().join("policy.yaml"),
             registry_auth: self.folder.path().join("registry.json"),
+            meter: evenkeel_metrics::Meter::default(),
         };
         self.controller = Some(tokio::spawn(async move { run(deps).await.unwrap() }));
     }

@@ -14,7 +14,7 @@ use evenkeel_api::service::{Mode, ServiceSpec, Template};
 use super::batch::{Happening, MAX_BATCH, Plan};
 use super::exclusive;
 use super::failover::{Presence, presence};
-use super::filter::{Leave, Refusals, volume_homes};
+use super::filter::{Lack, Leave, Refusals, volume_homes};
 use super::ledger::{Ledger, charge_of};
 use super::memory::{Memory, ServiceMemory};
 use super::place::{Only, Places};
@@ -98,7 +98,7 @@ pub(crate) struct Draft<'a> {
     pub gone: BTreeMap<InstanceId, Held<'a>>,
     pub plan: Plan,
     /// Slots without a copy that cannot have one now, and why.
-    pub pending: BTreeMap<Slot, String>,
+    pub pending: BTreeMap<Slot, (Lack, String)>,
     /// Slots whose copy comes by itself, and what it waits for.
     pub waits: BTreeMap<Slot, String>,
     /// What a person should know of the rollout's pace.

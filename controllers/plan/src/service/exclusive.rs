@@ -15,7 +15,7 @@ use evenkeel_api::record::{Desired, Fence};
 
 use super::draft::{Draft, Held};
 use super::failover::{self, Presence};
-use super::filter::Leave;
+use super::filter::{Lack, Leave};
 
 /// What is waited for on top of a copy's own time.
 pub const STOPPED_AFTER: Duration = Duration::from_secs(3);
@@ -139,7 +139,7 @@ pub(crate) fn clear(draft: &mut Draft<'_>, slot: &Slot, template: i64, live: &[I
         .clone()
         .filter(|_| draft.template(template).is_some_and(|template| template.exclusive))
     {
-        draft.pending.insert(slot.clone(), why);
+        draft.pending.insert(slot.clone(), (Lack::Exclusive, why));
         return true;
     }
     let Some(other) = blocked(draft, slot, template) else { return false };
@@ -163,7 +163,7 @@ pub(crate) fn clear(draft: &mut Draft<'_>, slot: &Slot, template: i64, live: &[I
         }
         Err(refusals) => {
             draft.plan.wants_room = true;
-            draft.pending.insert(slot.clone(), refusals.to_string());
+            draft.pending.insert(slot.clone(), (refusals.lack(), refusals.to_string()));
         }
     }
     true

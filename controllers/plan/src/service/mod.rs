@@ -41,7 +41,7 @@ pub use batch::{Batch, Happening, MAX_BATCH, Plan, StatusWrite, Write};
 pub use etcd::{UNKNOWN, no_exclusive};
 pub use exclusive::STOPPED_AFTER;
 pub use failover::{BRAKE_WINDOW, SUSPICION};
-pub use filter::{Refusal, Refusals};
+pub use filter::{Lack, Refusal, Refusals};
 pub use ledger::Ledger;
 pub use memory::{Memory, ServiceMemory};
 pub use model::{GuardBroken, Model};

@@ -11,7 +11,7 @@ use evenkeel_api::service::{Mode, RestartCondition, UpdateOrder};
 use super::draft::{Draft, Held};
 use super::exclusive;
 use super::failover::Presence;
-use super::filter::{self, Leave};
+use super::filter::{self, Lack, Leave};
 use super::rollback;
 use super::survey::{self, Unmet};
 
@@ -113,7 +113,7 @@ pub(crate) fn dismiss(draft: &mut Draft<'_>, surplus: &[Slot]) {
 pub(crate) fn fill(draft: &mut Draft<'_>) {
     if let Some(why) = dependencies(draft) {
         for slot in draft.wanted.clone() {
-            draft.pending.insert(slot, why.clone());
+            draft.pending.insert(slot, (Lack::Dependency, why.clone()));
         }
         return;
     }
@@ -210,9 +210,11 @@ fn replace(draft: &mut Draft<'_>, slot: &Slot, live: &[InstanceId]) {
                 draft.copies.iter().find(|(_, copy)| copy.slot == *slot && copy.desired != Desired::Run);
             match leaving.map(|(id, _)| id.clone()) {
                 // Its predecessor still holds what it needs, and is on its way out.
-                Some(id) => draft.waits.insert(slot.clone(), format!("waits for {id} to stop")),
-                None => draft.pending.insert(slot.clone(), refusals.to_string()),
-            };
+                Some(id) => drop(draft.waits.insert(slot.clone(), format!("waits for {id} to stop"))),
+                None => {
+                    draft.pending.insert(slot.clone(), (refusals.lack(), refusals.to_string()));
+                }
+            }
         }
     }
 }

@@ -265,7 +265,7 @@ fn acute<S>(draft: &Draft<'_>, admission: &Admission<S>) -> Finding {
         );
         return Finding::new(kind, true, "RolloutPaused", message);
     }
-    if let Some((slot, why)) = draft.pending.iter().next() {
+    if let Some((slot, (_, why))) = draft.pending.iter().next() {
         let more = match draft.pending.len() - 1 {
             0 => String::new(),
             n => format!(" (and {n} more)"),

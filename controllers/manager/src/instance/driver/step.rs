@@ -133,6 +133,12 @@ impl Driver {
         let news = observed.as_ref().filter(is_news);
         let event = news.and_then(|now| event_of(&now.state));
         slot.observed.clone_from(&observed);
+        let counted = |observed: &Option<Observed>| observed.as_ref().map(|observed| observed.restarts);
+        if let (Some(then), Some(now)) = (counted(&before), counted(&observed))
+            && now > then
+        {
+            self.deps.meter.restarted(&id.service, now - then);
+        }
         if let Some((reason, message)) = event {
             self.event(id, true, reason, message);
         }
@@ -150,6 +156,9 @@ impl Driver {
         self.resolvers.remove(id);
         self.warden.remove(id);
         self.slots.remove(id);
+        if !self.slots.keys().any(|other| other.service == id.service) {
+            self.deps.meter.forget(&id.service);
+        }
         self.reports.tell(id, None);
     }
 
