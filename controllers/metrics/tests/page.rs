@@ -151,7 +151,7 @@ async fn a_page_says_what_happened() {
             r#"evenkeel_image_pulls_total{outcome="failed"} 1"#,
             r#"evenkeel_checks_total{type="tcp",outcome="passed"} 1"#,
             r#"evenkeel_checks_total{type="tcp",outcome="failed"} 1"#,
-            r#"evenkeel_check_seconds_bucket{le="0.025",type="tcp"} 1"#,
+            r#"evenkeel_check_seconds_bucket{type="tcp",le="0.025"} 1"#,
             r#"evenkeel_disk_write_failures_total{controller="dns"} 1"#,
             r#"evenkeel_dns_queries_total{code="nxdomain",from="own"} 1"#,
             r#"evenkeel_dns_queries_total{code="none",from="resolver"} 1"#,
