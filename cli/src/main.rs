@@ -18,6 +18,7 @@ mod complete;
 mod config;
 mod documents;
 mod failure;
+mod figures;
 mod output;
 mod parent;
 mod plan_file;

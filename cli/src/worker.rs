@@ -8,10 +8,12 @@ use std::sync::Arc;
 
 use evenkeel_api::key::Controller as Name;
 use evenkeel_api::name::HostName;
+use evenkeel_api::record::LEVEL;
 use evenkeel_engine::{Deadlines, Docker, Engine};
 use evenkeel_fabric::LinuxFabric;
 use evenkeel_manager::host::machine::Linux;
 use evenkeel_manager::{dns, healthcheck, host, instance, network, service, watchdog};
+use evenkeel_metrics::{Build, Meter, MeteredDisk, MeteredEngine, MeteredProbe, MeteredStore, Page};
 use evenkeel_names::handover::Sockets;
 use evenkeel_runtime::disk::StateDir;
 use evenkeel_runtime::env::Env;
@@ -20,7 +22,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tracing_subscriber::EnvFilter;
 
-use crate::commands::controller::Controller;
+use crate::commands::controller::{Controller, LogFormat};
 use crate::config::Settings;
 use crate::parent;
 
@@ -28,7 +30,7 @@ type Failed = Box<dyn Error + Send + Sync>;
 
 /// Runs the controllers until SIGTERM; ends with a failure as soon as one of them does, to be started anew.
 pub fn run(args: &Controller, settings: &Settings) -> ExitCode {
-    log(&args.log);
+    log(&args.log, args.log_format);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error),
@@ -50,12 +52,16 @@ fn fail(error: &dyn Error) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn log(level: &str) {
+fn log(level: &str, format: LogFormat) {
     let filter = EnvFilter::try_new(level).unwrap_or_else(|error| {
         eprintln!("evenkeel: --log {level:?} is no filter ({error}); logging at info");
         EnvFilter::new("info")
     });
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
+    match format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().init(),
+    }
 }
 
 /// What several controllers share.
@@ -66,22 +72,31 @@ struct Edges<'a> {
     env: Arc<Env>,
     store: Arc<dyn Store>,
     engine: Option<Arc<dyn Engine>>,
+    page: Arc<Page>,
 }
 
 async fn work(args: &Controller, settings: &Settings) -> Result<(), Failed> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let sockets = parent::sockets()?;
+    let env = Arc::new(Env::system()?);
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    let started = env.wall().0 as f64 / 1000.0;
     let mut edges = Edges {
         args,
         settings,
         host: name(args)?,
-        env: Arc::new(Env::system()?),
+        env,
+        page: Arc::new(Page::new(&Build { version, level: LEVEL, started })),
         store: Arc::new(crate::connect(settings).map_err(|failure| failure.message)?),
         engine: None,
     };
     let mut sockets = Some(sockets);
     let mut tasks: JoinSet<Result<(), Failed>> = JoinSet::new();
+    if let Some(at) = args.metrics.of(&args.controllers(), args.address) {
+        let page = edges.page.clone();
+        tasks.spawn(async move { match evenkeel_metrics::serve(at, page).await {} });
+    }
     for name in args.controllers() {
         spawn(&mut tasks, name, &mut edges, &mut sockets)?;
     }
@@ -106,23 +121,35 @@ fn spawn(
     sockets: &mut Option<Sockets>,
 ) -> Result<(), Failed> {
     let args = edges.args;
-    let (store, env, host) = (edges.store.clone(), edges.env.clone(), edges.host.clone());
-    let (state_dir, leads) = (StateDir::from(args.state_dir.clone()), args.lead);
+    let (env, host, meter) = (edges.env.clone(), edges.host.clone(), edges.page.meter(name));
+    let state_dir = StateDir::from(args.state_dir.clone());
+    let state_dir = state_dir.around(|disk| Arc::new(MeteredDisk::new(disk, meter.clone())));
+    let leads = args.lead;
+    let store: Arc<dyn Store> = match name {
+        // A connection of its own. While there is nothing to guard it is silent, which is no news.
+        Name::Watchdog => {
+            let store = crate::connect_impatiently(edges.settings).map_err(|failure| failure.message)?;
+            Arc::new(MeteredStore::beside(Arc::new(store), meter.clone()))
+        }
+        _ => Arc::new(MeteredStore::new(edges.store.clone(), meter.clone())),
+    };
     match name {
         Name::Host => {
             let boot_id = std::fs::read_to_string(&args.boot_id_file)
                 .map_err(|error| format!("{}: {error}", args.boot_id_file.display()))?;
             let version = env!("CARGO_PKG_VERSION").to_owned();
+            // A connection of its own: nothing may queue in front of the lease.
+            let line = crate::connect(edges.settings).map_err(|failure| failure.message)?;
             let deps = host::HostDeps {
                 store,
-                // A connection of its own: nothing may queue in front of the lease.
-                lease_store: Arc::new(crate::connect(edges.settings).map_err(|failure| failure.message)?),
+                lease_store: Arc::new(MeteredStore::beside(Arc::new(line), meter.clone())),
                 env,
-                engine: edges.engine(),
+                engine: edges.engine(&meter),
                 machine: Arc::new(Linux),
                 host,
                 state_dir,
                 settings: host::HostSettings::new(args.address, boot_id.trim().to_owned(), version),
+                meter,
             };
             tasks.spawn(async { Ok(host::run(deps).await?) });
         }
@@ -130,12 +157,13 @@ fn spawn(
             let deps = network::NetworkDeps {
                 store,
                 env,
-                engine: edges.engine(),
+                engine: edges.engine(&meter),
                 fabric: Arc::new(LinuxFabric::new()?),
                 host,
                 state_dir,
                 leads,
                 etcd: etcd_addresses(edges.settings)?,
+                meter,
             };
             tasks.spawn(async { Ok(network::run(deps).await?) });
         }
@@ -147,23 +175,27 @@ fn spawn(
                 state_dir,
                 leads,
                 exclusive_any_etcd: args.exclusive_any_etcd,
+                meter,
             };
             tasks.spawn(async { Ok(service::run(deps).await?) });
         }
         Name::Healthcheck => {
             let probe = Arc::new(evenkeel_probe::Network::new(&args.state_dir));
-            let deps = healthcheck::HealthcheckDeps { store, env, host, state_dir, probe, may_lead: leads };
+            let probe = Arc::new(MeteredProbe::new(probe, meter.clone()));
+            let may_lead = leads;
+            let deps = healthcheck::HealthcheckDeps { store, env, host, state_dir, probe, may_lead, meter };
             tasks.spawn(async { Ok(healthcheck::run(deps).await?) });
         }
         Name::Instance => {
             let deps = instance::InstanceDeps {
                 store,
                 env,
-                engine: edges.engine(),
+                engine: edges.engine(&meter),
                 host,
                 state_dir,
                 policy: args.policy.clone(),
                 registry_auth: args.registry_auth.clone(),
+                meter,
             };
             tasks.spawn(async { Ok(instance::run(deps).await?) });
         }
@@ -177,18 +209,18 @@ fn spawn(
                 sockets: sockets.take().unwrap_or(Sockets::Direct),
                 port: 53,
                 listen: Vec::new(),
+                meter,
             };
             tasks.spawn(async { Ok(dns::run(deps).await?) });
         }
         Name::Watchdog => {
             let deps = watchdog::WatchdogDeps {
-                store: Arc::new(
-                    crate::connect_impatiently(edges.settings).map_err(|failure| failure.message)?,
-                ),
+                store,
                 env,
                 host,
                 state_dir,
                 cgroups: Arc::new(watchdog::LinuxCgroups::new(&args.cgroup)),
+                meter,
             };
             tasks.spawn(async { Ok(watchdog::run(deps).await?) });
         }
@@ -198,10 +230,12 @@ fn spawn(
 
 impl Edges<'_> {
     /// The engine, one client for all that need it.
-    fn engine(&mut self) -> Arc<dyn Engine> {
-        self.engine
+    fn engine(&mut self, meter: &Meter) -> Arc<dyn Engine> {
+        let engine = self
+            .engine
             .get_or_insert_with(|| Arc::new(Docker::new(&self.args.docker, Deadlines::default())))
-            .clone()
+            .clone();
+        Arc::new(MeteredEngine::new(engine, meter.clone()))
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+mod alerts;
 mod brakes;
 mod calm;
 mod checks;

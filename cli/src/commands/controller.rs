@@ -9,6 +9,7 @@ use evenkeel_api::key::Controller as Name;
 use evenkeel_api::name::HostName;
 
 use crate::config::Settings;
+use crate::figures::Figures;
 use crate::{parent, worker};
 
 /// Which controllers, and where they find what they need.
@@ -69,9 +70,27 @@ pub struct Controller {
     #[arg(long, env = "EVENKEEL_EXCLUSIVE_ANY_ETCD", value_name = "BOOL", default_value_t = false, num_args = 0..=1,
           default_missing_value = "true", action = clap::ArgAction::Set)]
     pub exclusive_any_etcd: bool,
+    /// Where figures for Prometheus are served: [ADDRESS:]PORT, by default of the host's own address, or `off`.
+    /// A controller that runs alone has a port of its own behind this one: host 1, network 2, service 3,
+    /// healthcheck 4, instance 5, dns 6, watchdog 7
+    #[arg(long, env = "EVENKEEL_METRICS", value_name = "PORT", default_value = "7460")]
+    pub metrics: Figures,
     /// What is logged: error, warn, info, debug, or a filter like evenkeel_manager=debug
     #[arg(long, env = "EVENKEEL_LOG", value_name = "LEVEL", default_value = "info")]
     pub log: String,
+    /// How: one line of text each, or one JSON object
+    #[arg(long, env = "EVENKEEL_LOG_FORMAT", value_enum, value_name = "FORMAT", default_value_t)]
+    pub log_format: LogFormat,
+}
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
 }
 
 /// One controller, or all of them.

@@ -161,6 +161,8 @@ impl Dev {
         controllers.args(["--host", name.as_str(), "--address", &address.to_string()]);
         controllers.arg("--state-dir").arg(data.join("state"));
         controllers.arg("--policy").arg(data.join(folder::POLICY));
+        // For whoever sits at this machine; its LAN is told nothing.
+        controllers.args(["--metrics", "127.0.0.1:7460"]);
         // With one member there is no other one whose answer could be stale.
         controllers.args(["--exclusive-any-etcd", "true"]);
         Ok(controllers)

@@ -49,7 +49,7 @@ pub enum Behaviour {
     Runs,
     /// They end by themselves.
     Exits {
-        /// After this long.
+        /// After this long; at once: before `start` has answered.
         after: Duration,
         /// With this code.
         code: i64,

@@ -110,6 +110,7 @@ async fn main() -> Result<(), Failure> {
         state_dir: PathBuf::from(state).into(),
         leads: false,
         etcd: BTreeSet::new(),
+        meter: evenkeel_metrics::Meter::default(),
     };
     let path = PathBuf::from(inputs);
     tokio::select! {

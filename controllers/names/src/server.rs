@@ -1,5 +1,6 @@
 //! The sockets: one task a UDP socket, one a listener, one a connection, one a question that is forwarded.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use evenkeel_plan::dns::Zone;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::answer::{Random, Step, Transport, answer, failure};
 use crate::forward::{self, Forwarder};
@@ -21,11 +22,18 @@ const IDLE: Duration = Duration::from_secs(10);
 /// Connections at a time, over all sockets; more wait in the kernel.
 const MOST_CONNECTIONS: usize = 256;
 
+/// Told of every query that was dealt with.
+pub trait Observer: Send + Sync + fmt::Debug {
+    /// With the code of the answer, if there was one; whether others were asked for it; and how long it took.
+    fn answered(&self, code: Option<u8>, forwarded: bool, took: Duration);
+}
+
 /// What all sockets answer from. A cheap handle.
 #[derive(Debug, Clone)]
 pub struct Server {
     zone: Arc<ArcSwap<Zone>>,
     forwarder: Arc<Forwarder>,
+    observer: Option<Arc<dyn Observer>>,
     connections: Arc<Semaphore>,
 }
 
@@ -55,7 +63,20 @@ impl Server {
         Self {
             zone: Arc::new(ArcSwap::from_pointee(zone)),
             forwarder,
+            observer: None,
             connections: Arc::new(Semaphore::new(MOST_CONNECTIONS)),
+        }
+    }
+
+    /// Tell that one of every query.
+    #[must_use]
+    pub fn observed_by(self, observer: Arc<dyn Observer>) -> Self {
+        Self { observer: Some(observer), ..self }
+    }
+
+    fn tell(&self, reply: Option<&[u8]>, forwarded: bool, began: Instant) {
+        if let Some(observer) = &self.observer {
+            observer.answered(reply.and_then(code), forwarded, began.elapsed());
         }
     }
 
@@ -96,22 +117,28 @@ impl Server {
                 }
             };
             while forwards.try_join_next().is_some() {}
-            let query = &buffer[..len];
+            let (query, began) = (&buffer[..len], Instant::now());
             let step = answer(&self.zone.load(), query, client.ip(), Transport::Udp, &mut random);
             match step {
-                Step::Reply(reply) => send(&socket, &reply, client).await,
+                Step::Reply(reply) => {
+                    send(&socket, &reply, client).await;
+                    self.tell(Some(&reply), false, began);
+                }
                 Step::Forward if forwards.len() >= forward::MOST_IN_FLIGHT => {
                     if let Some(reply) = failure(query, Rcode::SERVFAIL) {
                         send(&socket, &reply, client).await;
+                        self.tell(Some(&reply), true, began);
                     }
                 }
                 Step::Forward => {
                     let (query, socket) = (query.to_vec(), socket.clone());
-                    let forwarder = self.forwarder.clone();
+                    let server = self.clone();
                     forwards.spawn(async move {
-                        if let Some(reply) = forwarder.ask(&query, Transport::Udp).await {
-                            send(&socket, &reply, client).await;
+                        let reply = server.forwarder.ask(&query, Transport::Udp).await;
+                        if let Some(reply) = &reply {
+                            send(&socket, reply, client).await;
                         }
+                        server.tell(reply.as_deref(), true, began);
                     });
                 }
                 Step::Drop => {}
@@ -145,12 +172,17 @@ impl Server {
     async fn connection(self, mut stream: TcpStream, client: SocketAddr, mut random: Random) {
         let _ = stream.set_nodelay(true);
         while let Ok(Ok(query)) = timeout(IDLE, forward::read(&mut stream)).await {
+            let began = Instant::now();
             let step = answer(&self.zone.load(), &query, client.ip(), Transport::Tcp, &mut random);
+            let forwarded = matches!(step, Step::Forward);
             let reply = match step {
                 Step::Reply(reply) => Some(reply),
                 Step::Forward => self.forwarder.ask(&query, Transport::Tcp).await,
                 Step::Drop => None,
             };
+            if forwarded || reply.is_some() {
+                self.tell(reply.as_deref(), forwarded, began);
+            }
             // Whoever sends what is no query gets no second chance.
             let Some(reply) = reply else { return };
             if !matches!(timeout(IDLE, forward::write(&mut stream, &reply)).await, Ok(Ok(()))) {
@@ -158,6 +190,11 @@ impl Server {
             }
         }
     }
+}
+
+/// The code that an answer says in its header.
+fn code(reply: &[u8]) -> Option<u8> {
+    reply.get(3).map(|flags| flags & 0x0f)
 }
 
 async fn send(socket: &UdpSocket, reply: &[u8], client: SocketAddr) {

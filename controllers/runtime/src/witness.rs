@@ -131,6 +131,11 @@ impl Witness {
         self.state().answered.elapsed()
     }
 
+    /// The newest revision that was heard of.
+    pub fn revision(&self) -> i64 {
+        self.state().highest.revision
+    }
+
     /// Whether it ever answered.
     pub fn ever_answered(&self) -> bool {
         self.state().ever

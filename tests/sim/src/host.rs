@@ -266,6 +266,7 @@ impl Host {
             host: self.name.clone(),
             state_dir: dir(guard),
             cgroups: Arc::new(SimCgroups(self.engine.clone())),
+            meter: evenkeel_metrics::Meter::default(),
         };
         tasks.spawn(async { Ok(watchdog::run(deps).await?) });
         let engine: Arc<dyn Engine> = Arc::new(LifeEngine::new(
@@ -285,6 +286,7 @@ impl Host {
             host: host.clone(),
             state_dir: state_dir.clone(),
             settings: host::HostSettings::new(address(self.number), boot, "sim".to_owned()),
+            meter: evenkeel_metrics::Meter::default(),
         };
         tasks.spawn(async { Ok(host::run(deps).await?) });
         let deps = network::NetworkDeps {
@@ -296,6 +298,7 @@ impl Host {
             state_dir: state_dir.clone(),
             leads: self.leads,
             etcd: Default::default(),
+            meter: evenkeel_metrics::Meter::default(),
         };
         tasks.spawn(async { Ok(network::run(deps).await?) });
         let deps = service::ServiceDeps {
@@ -305,6 +308,7 @@ impl Host {
             state_dir: state_dir.clone(),
             leads: self.leads,
             exclusive_any_etcd: true,
+            meter: evenkeel_metrics::Meter::default(),
         };
         tasks.spawn(async { Ok(service::run(deps).await?) });
         let deps = healthcheck::HealthcheckDeps {
@@ -314,6 +318,7 @@ impl Host {
             state_dir: state_dir.clone(),
             probe: Arc::new(SimProbe::new(self.engine.clone(), life.clone(), self.sick.clone())),
             may_lead: self.leads,
+            meter: evenkeel_metrics::Meter::default(),
         };
         tasks.spawn(async { Ok(healthcheck::run(deps).await?) });
         let deps = instance::InstanceDeps {
@@ -324,6 +329,7 @@ impl Host {
             state_dir: state_dir.clone(),
             policy: nowhere(),
             registry_auth: nowhere(),
+            meter: evenkeel_metrics::Meter::default(),
         };
         tasks.spawn(async { Ok(instance::run(deps).await?) });
         let deps = dns::DnsDeps {
@@ -335,6 +341,7 @@ impl Host {
             sockets: Sockets::Nowhere(names),
             port: dns::PORT,
             listen: Vec::new(),
+            meter: evenkeel_metrics::Meter::default(),
         };
         tasks.spawn(async { Ok(dns::run(deps).await?) });
     }

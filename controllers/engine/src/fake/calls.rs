@@ -56,6 +56,11 @@ impl FakeEngine {
     fn behave_on(&self, container: &str, behaviour: Behaviour) {
         let Behaviour::Exits { after, code } = behaviour else { return };
         let (engine, container) = (self.clone(), container.to_owned());
+        if after.is_zero() {
+            let wall = self.wall();
+            self.lock().end(&container, code, false, wall);
+            return;
+        }
         let run = self.lock().find_mut(&container).and_then(|held| held.container.started);
         tokio::spawn(async move {
             tokio::time::sleep(after).await;

@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::Duration;
 
+use evenkeel_metrics::{Meter, Trouble};
 use evenkeel_names::forward::Forwarder;
 use evenkeel_names::server::Server;
 use evenkeel_plan::dns::{Absences, Here, Zone};
@@ -37,6 +38,7 @@ pub(super) struct Told {
 /// Serves names.
 pub(super) struct Driver {
     env: Arc<Env>,
+    meter: Meter,
     port: u16,
     listen: Vec<Ipv4Addr>,
     stored: Stored,
@@ -68,7 +70,8 @@ impl Driver {
             changed: mirror.subscribe(),
             trust: deps.store.witness().trust_changes(),
             stored: Stored::new(deps.store, mirror, kept),
-            server: Server::new(Zone::unknown(&here), forwarder),
+            server: Server::new(Zone::unknown(&here), forwarder).observed_by(deps.meter.names()),
+            meter: deps.meter,
             here,
             siblings,
             absences: Absences::default(),
@@ -90,11 +93,16 @@ impl Driver {
 
     /// One turn; when the next is due by time alone.
     fn turn(&mut self) -> Option<Duration> {
+        let _measured = self.meter.pass();
         // Validate: the leaders have, before anything was accepted.
         self.unkept |= self.stored.observe();
         let now = self.env.now();
         let (zone, next) = self.plan(now);
         let served = self.execute(zone);
+        if !served {
+            self.meter.failed(Trouble::Names);
+        }
+        self.meter.serves_names(served && self.stored.learnt());
         self.report(now);
         let retry = (!served).then(|| now + RETRY);
         let keep = self.unkept.then_some(self.keep_at);

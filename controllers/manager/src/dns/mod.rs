@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use evenkeel_api::key::{Controller, Key};
 use evenkeel_api::name::HostName;
+use evenkeel_metrics::Meter;
 use evenkeel_names::forward::Forwarder;
 use evenkeel_names::handover::Sockets;
 use evenkeel_runtime::disk::{DiskError, StateDir, StateFile};
@@ -46,6 +47,8 @@ pub struct DnsDeps {
     pub port: u16,
     /// Further addresses to listen on, beside the host's own on its networks.
     pub listen: Vec<Ipv4Addr>,
+    /// What is counted with.
+    pub meter: Meter,
 }
 
 /// Why the dns controller gave up.

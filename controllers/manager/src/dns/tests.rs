@@ -74,6 +74,7 @@ impl Rig {
             sockets: Sockets::Direct,
             port,
             listen: vec![Ipv4Addr::LOCALHOST],
+            meter: Meter::default(),
         };
         let at = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         Self { store, dir, at, controller: tokio::spawn(run(deps)) }

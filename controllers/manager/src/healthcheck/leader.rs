@@ -11,6 +11,7 @@ use evenkeel_api::meta::{Kind, ObjectRef};
 use evenkeel_api::name::CheckId;
 use evenkeel_api::record::{Accepted, Condition, ConditionType, Health, Status};
 use evenkeel_api::service::ServiceSpec;
+use evenkeel_metrics::Meter;
 use evenkeel_plan::health::admission::{Change, Known, Text, World, decide};
 use evenkeel_runtime::backoff::Backoff;
 use evenkeel_runtime::env::Env;
@@ -35,12 +36,19 @@ pub(super) struct Leader {
     env: Arc<Env>,
     writer: Writer,
     leadership: Leadership,
+    meter: Meter,
 }
 
 impl Leader {
     /// A loop that does not lead yet.
     pub fn new(deps: &HealthcheckDeps, writer: Writer, leadership: Leadership) -> Self {
-        Self { store: deps.store.clone(), env: deps.env.clone(), writer, leadership }
+        Self {
+            store: deps.store.clone(),
+            env: deps.env.clone(),
+            writer,
+            leadership,
+            meter: deps.meter.clone(),
+        }
     }
 
     /// Lead whenever we may.
@@ -52,6 +60,7 @@ impl Leader {
                 continue;
             };
             let mut term = Term::new(self.store.clone(), self.env.clone(), self.writer.clone(), lead);
+            term.meter = self.meter.clone();
             tokio::select! {
                 biased;
                 // Dropping a term is safe: each of its transactions is whole, and the next term reads all.
@@ -106,6 +115,7 @@ struct Term {
     health: Cache<Health>,
     /// When each status was last written for no new document.
     told: BTreeMap<CheckId, Instant>,
+    meter: Meter,
 }
 
 impl Term {
@@ -127,6 +137,7 @@ impl Term {
             services: Cache::new(prefix::accepted(Kind::Service)),
             health: Cache::new(prefix::health()),
             told: BTreeMap::new(),
+            meter: Meter::default(),
         }
     }
 
@@ -141,6 +152,7 @@ impl Term {
                     rest(&mut changed, later).await;
                 }
                 Err(error) => {
+                    self.meter.failed(&error);
                     tracing::warn!(error = &error as &dyn std::error::Error, "checks are not accepted now");
                     tokio::time::sleep(backoff.next(self.env.random())).await;
                 }
@@ -150,6 +162,7 @@ impl Term {
 
     /// One pass over all checks; when to pass again at the latest, if there is a status that waits.
     async fn pass(&mut self) -> Result<Option<Instant>, WriteError> {
+        let _measured = self.meter.pass();
         let documents = self.documents();
         self.refresh();
         let changes = self.plan(&documents);

@@ -13,6 +13,7 @@ use evenkeel_api::local::LocalInstances;
 use evenkeel_api::meta::{Kind, ObjectRef};
 use evenkeel_api::name::{CheckId, HostName, InstanceId, Scoped};
 use evenkeel_api::record::{Accepted, Health, Verdict};
+use evenkeel_metrics::Meter;
 use evenkeel_plan::health::board::{Board, Check, Job, Transition};
 use evenkeel_plan::health::verdict::Answer;
 use evenkeel_probe::Probe;
@@ -58,6 +59,7 @@ pub(super) struct Local {
     env: Arc<Env>,
     host: HostName,
     probe: Arc<dyn Probe>,
+    meter: Meter,
     siblings: Siblings,
     mirror: Mirror,
     writer: Writer,
@@ -88,6 +90,7 @@ impl Local {
             env: deps.env.clone(),
             host: deps.host.clone(),
             probe: deps.probe.clone(),
+            meter: deps.meter.clone(),
             siblings: Siblings::new(&deps.state_dir),
             mirror,
             writer,
@@ -187,6 +190,7 @@ impl Local {
     }
 
     fn update(&mut self) {
+        let _measured = self.meter.pass();
         let (Some(copies), Some(checks)) = (&self.copies, &self.checks) else { return };
         let transitions = self.board.update(&copies.instances, checks, self.env.now(), self.env.wall());
         for transition in transitions {

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use evenkeel_api::key::{Controller, prefix};
 use evenkeel_api::meta::Kind;
 use evenkeel_api::name::HostName;
+use evenkeel_metrics::Meter;
 use evenkeel_probe::Probe;
 use evenkeel_runtime::disk::{DiskError, StateDir, StateFile};
 use evenkeel_runtime::env::Env;
@@ -37,6 +38,8 @@ pub struct HealthcheckDeps {
     pub probe: Arc<dyn Probe>,
     /// Whether this process may lead.
     pub may_lead: bool,
+    /// What is counted with.
+    pub meter: Meter,
 }
 
 /// Why the healthcheck controller gave up.
@@ -59,6 +62,9 @@ pub async fn run(deps: HealthcheckDeps) -> Result<(), Error> {
     let own = vec![prefix::accepted(Kind::HealthCheck), prefix::health_on(&host)];
     let mirror = Mirror::start(store.clone(), own);
     let leadership = Leadership::start(store, env, host, Controller::Healthcheck, may_lead);
+    if may_lead {
+        deps.meter.leads(leadership.subscribe());
+    }
     let (tell, told) = watch::channel(None);
     let never: Infallible = tokio::select! {
         biased;

@@ -79,6 +79,7 @@ impl World {
             state_dir: self.dir.path().into(),
             probe: Arc::new(self.probe.clone()),
             may_lead,
+            meter: Meter::default(),
         }))
     }
 

@@ -8,6 +8,7 @@ use evenkeel_api::key::{Controller, Key};
 use evenkeel_api::local::Beat;
 use evenkeel_api::record::{Cluster, Facts, LEVEL};
 use evenkeel_engine::{Engine, EngineError};
+use evenkeel_metrics::Trouble;
 use evenkeel_plan::host::document::document;
 use evenkeel_plan::host::facts::{self, facts};
 use evenkeel_plan::host::join::{Action, Stored, plan};
@@ -51,6 +52,17 @@ enum PassError {
     Json(#[source] serde_json::Error),
 }
 
+impl From<&PassError> for Trouble {
+    fn from(error: &PassError) -> Self {
+        match error {
+            PassError::Engine(_) => Self::Engine,
+            PassError::Machine(_) => Self::Machine,
+            PassError::Write(error) => error.into(),
+            PassError::Json(_) => Self::Record,
+        }
+    }
+}
+
 impl Card {
     /// A loop that has not looked yet.
     pub fn new(
@@ -77,6 +89,7 @@ impl Card {
                     every - (every / 10).mul_f64((self.deps.env.random() % 1000) as f64 / 1000.0)
                 }
                 Err(error) => {
+                    self.deps.meter.failed(&error);
                     tracing::warn!(error = &error as &dyn std::error::Error, "the host is not described yet");
                     backoff.next(self.deps.env.random())
                 }
@@ -93,6 +106,7 @@ impl Card {
 
     /// One pass.
     async fn pass(&mut self) -> Result<(), PassError> {
+        let _measured = self.deps.meter.pass();
         let stored = self.validate();
         let observed = self.observe(&stored).await;
         let facts = observed.as_ref().ok();

@@ -18,6 +18,7 @@ use evenkeel_api::key::{Controller, Key};
 use evenkeel_api::name::HostName;
 use evenkeel_api::record::ALIVE_TTL;
 use evenkeel_engine::Engine;
+use evenkeel_metrics::Meter;
 use evenkeel_runtime::disk::{DiskError, Siblings, StateDir};
 use evenkeel_runtime::env::Env;
 use evenkeel_runtime::mirror::Mirror;
@@ -46,6 +47,8 @@ pub struct HostDeps {
     pub state_dir: StateDir,
     /// What is set from outside.
     pub settings: HostSettings,
+    /// What is counted with.
+    pub meter: Meter,
 }
 
 /// What is set from outside.

@@ -69,6 +69,7 @@ impl World {
             host: "h1".parse().unwrap(),
             state_dir: disk.into(),
             settings: HostSettings::new("10.0.0.11".parse().unwrap(), boot_id.into(), "0.1.0".into()),
+            meter: Meter::default(),
         }
     }
 

@@ -188,6 +188,7 @@ impl Driver {
         if self.due.is_empty() || !self.listed || !self.told {
             return;
         }
+        let _measured = self.deps.meter.pass();
         // A step may make another one due at once.
         for id in std::mem::take(&mut self.due) {
             self.step(&id);

@@ -26,6 +26,7 @@ use std::sync::Arc;
 
 use evenkeel_api::name::HostName;
 use evenkeel_engine::Engine;
+use evenkeel_metrics::Meter;
 use evenkeel_runtime::disk::{DiskError, StateDir};
 use evenkeel_runtime::env::Env;
 use evenkeel_runtime::store::Store;
@@ -48,6 +49,8 @@ pub struct InstanceDeps {
     pub policy: PathBuf,
     /// Registry credentials, a docker `config.json`; need not exist.
     pub registry_auth: PathBuf,
+    /// What is counted with.
+    pub meter: Meter,
 }
 
 /// Why the controller ended.

@@ -59,7 +59,7 @@ impl Slot {
                     self.refusals = 0;
                 }
                 ContainerState::Exited { code, oom } => {
-                    self.memory.runs.ended(now);
+                    self.memory.runs.over(one.started, now);
                     self.memory.last_code = Some(code);
                     self.memory.oom |= oom;
                 }

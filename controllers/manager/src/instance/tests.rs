@@ -12,7 +12,7 @@ use evenkeel_api::meta::{Metadata, ObjectRef};
 use evenkeel_api::name::{HostName, InstanceId, NetworkName, ServiceId};
 use evenkeel_api::quantity::Span;
 use evenkeel_api::record::{
-    Accepted, Cluster, Desired, Digest, Instance, InstanceState, Observed, Restart, Revision,
+    Accepted, Cluster, Desired, Digest, Event, Instance, InstanceState, Observed, Restart, Revision,
 };
 use evenkeel_api::service::{Limits, PullPolicy, ServiceSpec, Template};
 use evenkeel_engine::fake::{Behaviour, Op};
@@ -27,6 +27,7 @@ use tokio::task::JoinHandle;
 
 use super::{InstanceDeps, run};
 
+mod ends;
 mod steps;
 
 const IMAGE: &str = "registry.lan:5000/web:1";
@@ -98,6 +99,7 @@ impl World {
             state_dir: self.folder.path().into(),
             policy: self.folder.path().join("policy.yaml"),
             registry_auth: self.folder.path().join("registry.json"),
+            meter: evenkeel_metrics::Meter::default(),
         };
         self.controller = Some(tokio::spawn(async move { run(deps).await.unwrap() }));
     }

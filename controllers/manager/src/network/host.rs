@@ -7,6 +7,7 @@ use evenkeel_api::key::{Controller, Key};
 use evenkeel_api::meta::ObjectRef;
 use evenkeel_engine::Events;
 use evenkeel_fabric::Wakes;
+use evenkeel_metrics::Trouble;
 use evenkeel_plan::network::host::{HostPlan, Inputs, View, plan};
 use evenkeel_plan::network::state::{Published, Step};
 use evenkeel_runtime::backoff::Backoff;
@@ -102,11 +103,13 @@ impl Host {
         if self.state.inputs.cluster.is_empty() {
             return true;
         }
+        let _measured = self.deps.meter.pass();
         let mut failures = Failures::default();
         for round in 1..=ROUNDS {
             let found = match look(&self.deps, &self.siblings).await {
                 Ok(found) => found,
                 Err(error) => {
+                    self.deps.meter.failed(Trouble::Machine);
                     tracing::warn!(
                         error = &error as &dyn std::error::Error,
                         "the host's network cannot be read"
@@ -118,6 +121,9 @@ impl Host {
             self.published = found.published;
             let done = plan.steps.is_empty() || !failures.is_empty() || round == ROUNDS;
             if done {
+                if !failures.is_empty() {
+                    self.deps.meter.failed(Trouble::Machine);
+                }
                 return self.report(&plan, &failures).await && failures.is_empty();
             }
             failures = execute(&self.deps, &self.confirmed(&plan.steps).await).await;

@@ -86,6 +86,7 @@ impl Reign {
 
     /// Observe, decide, write. Gives how long to wait at most.
     async fn pass(&mut self) -> Duration {
+        let _measured = self.deps.meter.pass();
         let view = self.view();
         let mut pause = LOOK_EVERY;
         for (name, mut decision) in decide(&view, self.deps.env.wall()) {
@@ -100,6 +101,7 @@ impl Reign {
                 // Something moved under us: its change is on its way to the mirror.
                 Ok(false) => pause = pause.min(RETRY),
                 Err(error) => {
+                    self.deps.meter.failed(&error);
                     tracing::warn!(network = %name, error = &error as &dyn std::error::Error, "not written");
                     return RETRY;
                 }

@@ -19,6 +19,7 @@ use evenkeel_api::key::Controller;
 use evenkeel_api::name::HostName;
 use evenkeel_engine::Engine;
 use evenkeel_fabric::Fabric;
+use evenkeel_metrics::Meter;
 use evenkeel_runtime::disk::{DiskError, StateDir};
 use evenkeel_runtime::env::Env;
 use evenkeel_runtime::leader::Leadership;
@@ -46,6 +47,8 @@ pub struct NetworkDeps {
     pub leads: bool,
     /// Where etcd is, beside the hosts: containers must not reach its ports.
     pub etcd: BTreeSet<Ipv4Addr>,
+    /// What is counted with.
+    pub meter: Meter,
 }
 
 /// Why the network controller cannot run.
@@ -67,6 +70,9 @@ pub async fn run(deps: NetworkDeps) -> Result<(), NetworkError> {
     let writer = Writer::new(store.clone(), env.clone(), host.clone(), Controller::Network)
         .remember(keep.last_write());
     let leadership = Leadership::start(store, env, host, Controller::Network, deps.leads);
+    if deps.leads {
+        deps.meter.leads(leadership.subscribe());
+    }
     let leading = leader::run(deps.clone(), writer.clone(), leadership);
     let hosting = host::run(deps, writer, keep);
     tokio::join!(leading, hosting);

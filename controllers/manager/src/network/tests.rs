@@ -100,6 +100,7 @@ impl World {
             state_dir: self.folder.path().into(),
             leads: true,
             etcd: [].into(),
+            meter: evenkeel_metrics::Meter::default(),
         }
     }
 

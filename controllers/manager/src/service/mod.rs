@@ -5,6 +5,7 @@ mod archive;
 mod cache;
 mod execute;
 mod reign;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod versions;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 
 use evenkeel_api::key::Controller;
 use evenkeel_api::name::HostName;
+use evenkeel_metrics::Meter;
 use evenkeel_plan::service::World;
 use evenkeel_runtime::disk::{DiskError, StateDir, StateFile};
 use evenkeel_runtime::env::Env;
@@ -37,6 +39,8 @@ pub struct ServiceDeps {
     pub leads: bool,
     /// Exclusive services also on an etcd whose reads may be stale.
     pub exclusive_any_etcd: bool,
+    /// What is counted with.
+    pub meter: Meter,
 }
 
 /// Why the service controller cannot run.
@@ -76,6 +80,7 @@ pub async fn run(deps: ServiceDeps) -> Result<(), ServiceError> {
     let (store, env, host) = (deps.store.clone(), deps.env.clone(), deps.host.clone());
     let writer = Writer::new(store.clone(), env.clone(), host.clone(), Controller::Service).remember(last);
     let leadership = Leadership::start(store.clone(), env.clone(), host, Controller::Service, true);
+    deps.meter.leads(leadership.subscribe());
     // A standby watches too: when its turn comes, it knows the cluster already.
     let mirror = Mirror::start(store.clone(), cache::prefixes());
     let archive = Arc::new(file.beside("archive"));
@@ -84,13 +89,14 @@ pub async fn run(deps: ServiceDeps) -> Result<(), ServiceError> {
     tokio::select! { biased;
         // Neither ever ends.
         () = archive => {}
-        () = lead(&env, &writer, &mirror, &leadership, fitness) => {}
+        () = lead(&deps.meter, &env, &writer, &mirror, &leadership, fitness) => {}
     }
     Ok(())
 }
 
 /// Reign whenever we lead. Runs for ever.
 async fn lead(
+    meter: &Meter,
     env: &Arc<Env>,
     writer: &Writer,
     mirror: &Mirror,
@@ -105,9 +111,12 @@ async fn lead(
         };
         tracing::info!(revision = lead.mod_revision, "leading");
         let reign = reign::Reign::new(env.clone(), writer.clone(), mirror.clone(), lead, fitness());
+        let reign = reign.measured(meter.clone());
         tokio::select! { biased;
             () = changes.changed() => tracing::info!("not leading any more"),
             () = reign.run() => {}
         }
+        // Another one tells of the cluster now: two who do would count all of it twice.
+        meter.cluster(None);
     }
 }

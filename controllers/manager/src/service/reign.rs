@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use evenkeel_api::key::Key;
 use evenkeel_api::name::{HostName, ServiceId};
+use evenkeel_metrics::{Meter, Trouble};
 use evenkeel_plan::service::{Ledger, Memory, Plan, plan_brakes, plan_host, plan_service};
 use evenkeel_runtime::env::Env;
 use evenkeel_runtime::leader::Lead;
@@ -17,10 +18,13 @@ use evenkeel_runtime::writer::{Outcome, Trust, WriteError, Writer};
 
 use super::cache::{Cache, Touched, with_copies_on};
 use super::execute;
+use super::tally::{Pending, tally};
 use super::versions::Fitness;
 
 /// Changes that come within this time of the first are planned together, unless a person waits.
 const GATHER: Duration = Duration::from_millis(4);
+/// The cluster is counted at most that often.
+const COUNT_EVERY: Duration = Duration::from_secs(1);
 /// Everything is planned anew that often, whatever changed.
 const RESYNC: Duration = Duration::from_secs(300);
 /// A store that has not answered for so long tells nothing about hosts.
@@ -59,6 +63,11 @@ pub(super) struct Reign {
     quiet: bool,
     /// Plans in a row that were overtaken.
     overtaken: u32,
+    meter: Meter,
+    /// Copies that no host takes.
+    pending: Pending,
+    /// When the cluster may be counted next.
+    count_at: Duration,
 }
 
 /// Whether a pass got to its end.
@@ -91,7 +100,15 @@ impl Reign {
             resync,
             quiet: false,
             overtaken: 0,
+            meter: Meter::default(),
+            pending: Pending::new(),
+            count_at: Duration::ZERO,
         }
+    }
+
+    /// What it does, and how the cluster is, is counted with that.
+    pub fn measured(self, meter: Meter) -> Self {
+        Self { meter, ..self }
     }
 
     /// Lead until dropped, or until a person declares void what was known: then all of it is begun anew.
@@ -107,6 +124,7 @@ impl Reign {
                 Pass::Done => self.until_wake(),
                 Pass::Retry(pause) => pause,
             };
+            let pause = pause.min(self.count());
             tokio::select! { biased;
                 () = generations.changed() => return,
                 keys = changed.next() => self.gather(keys, &mut changed).await,
@@ -175,6 +193,7 @@ impl Reign {
         if let Some(pause) = self.must_not_act() {
             return Pass::Retry(pause);
         }
+        let _measured = self.meter.pass();
         self.observe();
         let plan = plan_brakes(&self.cache.world, &self.memory, self.env.now());
         self.brakes_wake = plan.wake_after.map(|after| self.env.now() + after);
@@ -221,6 +240,7 @@ impl Reign {
     fn must_not_act(&mut self) -> Option<Duration> {
         if let Trust::Untrusted { why } = self.writer.trust() {
             if !std::mem::replace(&mut self.quiet, true) {
+                self.meter.failed(Trouble::Untrusted);
                 tracing::error!(why, "the store is not trusted: nothing is planned");
             }
             return Some(RETRY);
@@ -285,6 +305,10 @@ impl Reign {
 
     /// Remember what the plan waits for.
     fn note(&mut self, id: &ServiceId, plan: &Plan, now: Duration) {
+        match plan.pending.is_empty() {
+            true => drop(self.pending.remove(id)),
+            false => drop(self.pending.insert(id.clone(), plan.pending.clone())),
+        }
         let status = plan.status.as_ref().and_then(|status| self.too_soon(&status.key, plan));
         let wake = plan.wake_after.map(|after| now + after).into_iter().chain(status).min();
         match wake {
@@ -333,10 +357,12 @@ impl Reign {
             }
             Ok(Outcome::Lost) => Err(self.was_overtaken()),
             Err(WriteError::Txn(error)) => {
+                self.meter.failed(Trouble::Record);
                 tracing::error!(%error, "a plan makes no transaction");
                 Err(RETRY)
             }
             Err(error) => {
+                self.meter.failed(&error);
                 tracing::warn!(error = &error as &dyn std::error::Error, "not written");
                 Err(RETRY)
             }
@@ -349,6 +375,17 @@ impl Reign {
             self.read_all();
         }
         OVERTAKEN * 2u32.pow(self.overtaken.min(8) - 1)
+    }
+
+    /// Count the cluster, if that is due; else how long it is not.
+    fn count(&mut self) -> Duration {
+        let now = self.env.now();
+        if now < self.count_at {
+            return self.count_at - now;
+        }
+        self.meter.cluster(Some(tally(&self.cache.world, &self.pending)));
+        self.count_at = now + COUNT_EVERY;
+        Duration::MAX
     }
 
     /// How long nothing is to be done if nothing changes.

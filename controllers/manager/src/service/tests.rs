@@ -94,6 +94,7 @@ impl Lab {
             state_dir: dir.path().into(),
             leads: true,
             exclusive_any_etcd: false,
+            meter: evenkeel_metrics::Meter::default(),
         };
         self.dirs.push(dir);
         self.controllers.push(tokio::spawn(async move { run(deps).await.unwrap() }));

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use evenkeel_api::key::Controller;
 use evenkeel_api::name::HostName;
+use evenkeel_metrics::Meter;
 use evenkeel_plan::watchdog::Watch;
 use evenkeel_runtime::disk::{DiskError, StateDir, StateFile};
 use evenkeel_runtime::env::Env;
@@ -48,6 +49,8 @@ pub struct WatchdogDeps {
     pub state_dir: StateDir,
     /// What ends containers.
     pub cgroups: Arc<dyn Cgroups>,
+    /// What is counted with.
+    pub meter: Meter,
 }
 
 /// Why the watchdog cannot run. Nothing exclusive starts on this host then.

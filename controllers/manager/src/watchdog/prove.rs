@@ -7,6 +7,7 @@ use std::time::Duration;
 use evenkeel_api::key::{Controller, Key};
 use evenkeel_api::name::InstanceId;
 use evenkeel_api::record::{Alive, Cluster, Desired, Instance};
+use evenkeel_metrics::Trouble;
 use evenkeel_plan::host::register::Memory;
 use evenkeel_plan::watchdog::Watch;
 use evenkeel_runtime::disk::peek;
@@ -38,7 +39,13 @@ pub(super) async fn run(deps: WatchdogDeps, mut watched: watch::Receiver<Watch>,
         failing &= !instances.is_empty();
         for some in instances.chunks(AT_ONCE) {
             let sent = deps.env.boot_time();
-            match ask(&deps, some, &mut believed).await {
+            let measured = deps.meter.pass();
+            let answer = ask(&deps, some, &mut believed).await;
+            drop(measured);
+            if answer.is_err() {
+                deps.meter.failed(Trouble::Store);
+            }
+            match answer {
                 Ok(records) => {
                     failing = false;
                     if tell.send(News::Proof(sent, records)).await.is_err() {

@@ -149,6 +149,7 @@ impl World {
             state_dir: self.dir.clone(),
             policy: "/nowhere/policy.yaml".into(),
             registry_auth: "/nowhere/registry.json".into(),
+            meter: Meter::default(),
         };
         self.controller = Some(tokio::spawn(async move { instance::run(deps).await.unwrap() }));
     }
@@ -160,6 +161,7 @@ impl World {
             host: host(),
             state_dir: self.dir.clone(),
             cgroups: Arc::new(Killer(self.engine.clone())),
+            meter: Meter::default(),
         }
     }
 

@@ -70,6 +70,14 @@ impl Runs {
         self.excused = Some(run);
     }
 
+    /// That run is seen to have ended. It may have begun since the last look, and nobody saw it run.
+    pub fn over(&mut self, run: Option<Timestamp>, now: Duration) {
+        if run.is_some() && run != self.newest {
+            self.running(run, now);
+        }
+        self.ended(now);
+    }
+
     /// It is seen to have ended, or could not be started.
     pub fn ended(&mut self, now: Duration) {
         self.ended.get_or_insert(now);

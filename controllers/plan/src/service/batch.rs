@@ -10,6 +10,8 @@ use evenkeel_api::name::{InstanceId, ServiceId};
 use evenkeel_api::record::{Accepted, BrakeState, Digest, Endpoints, Instance, Revision, Rollout, Status};
 use evenkeel_api::service::ServiceSpec;
 
+use super::lack::Lack;
+
 /// Writes in one batch, at most: the store takes 100, and the writer adds its chain guard and events.
 pub const MAX_BATCH: usize = 90;
 
@@ -98,6 +100,8 @@ pub struct Plan {
     pub wants_room: bool,
     /// It waits for other services: plan again when one of them changes.
     pub waits_for: BTreeSet<ServiceId>,
+    /// Copies that no host takes, by what is lacking.
+    pub pending: BTreeMap<Lack, u32>,
 }
 
 /// A status to write.

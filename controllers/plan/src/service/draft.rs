@@ -15,6 +15,7 @@ use super::batch::{Happening, MAX_BATCH, Plan};
 use super::exclusive;
 use super::failover::{Presence, presence};
 use super::filter::{Leave, volume_homes};
+use super::lack::{Lack, Unplaced};
 use super::ledger::{Ledger, charge_of};
 use super::memory::{Memory, ServiceMemory};
 use super::place::{Only, Places};
@@ -98,7 +99,7 @@ pub(crate) struct Draft<'a> {
     pub gone: BTreeMap<InstanceId, Held<'a>>,
     pub plan: Plan,
     /// Slots without a copy that cannot have one now, and why.
-    pub pending: BTreeMap<Slot, String>,
+    pub pending: BTreeMap<Slot, Unplaced>,
     /// Slots whose copy comes by itself, and what it waits for.
     pub waits: BTreeMap<Slot, String>,
     /// What a person should know of the rollout's pace.
@@ -286,9 +287,9 @@ impl<'a> Draft<'a> {
     }
 
     /// Where a copy for `slot` of `template` could go, with the service as it will be so far; or why nowhere.
-    pub(crate) fn pick(&mut self, slot: &Slot, template: i64, leave: Leave<'_>) -> Result<HostName, String> {
+    pub(crate) fn pick(&mut self, slot: &Slot, template: i64, leave: Leave<'_>) -> Result<HostName, Unplaced> {
         let Some(content) = self.template(template) else {
-            return Err(format!("template {template} is not kept any more"));
+            return Err(Unplaced { lack: Lack::Hosts, why: format!("template {template} is not kept any more") });
         };
         let spec = self.spec();
         let only = match slot_host(spec, slot) {
@@ -304,7 +305,7 @@ impl<'a> Draft<'a> {
             let flapping = self.all.flapping(self.now).into_keys().collect();
             Places::new(self.world, self.ledger, self.id, spec, content, self.memory).rather_not(flapping)
         });
-        places.pick(&only, leave, &avoid).map_err(|refusals| refusals.say(0, spec))
+        places.pick(&only, leave, &avoid).map_err(|refusals| Unplaced { lack: refusals.lack(), why: refusals.say(0, spec) })
     }
 
     /// Whether a copy of the slot serves.

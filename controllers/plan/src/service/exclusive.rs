@@ -16,6 +16,7 @@ use evenkeel_api::record::{Desired, Fence};
 use super::draft::{Draft, Held};
 use super::failover::{self, Presence};
 use super::filter::Leave;
+use super::lack::{Lack, Unplaced};
 
 /// What is waited for on top of a copy's own time.
 pub const STOPPED_AFTER: Duration = Duration::from_secs(3);
@@ -139,7 +140,7 @@ pub(crate) fn clear(draft: &mut Draft<'_>, slot: &Slot, template: i64, live: &[I
         .clone()
         .filter(|_| draft.template(template).is_some_and(|template| template.exclusive))
     {
-        draft.pending.insert(slot.clone(), why);
+        draft.pending.insert(slot.clone(), Unplaced { lack: Lack::Exclusive, why });
         return true;
     }
     let Some(other) = blocked(draft, slot, template) else { return false };

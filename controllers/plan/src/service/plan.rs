@@ -105,6 +105,9 @@ fn write(mut draft: Draft<'_>, admission: &Admission<ServiceSpec>, service: &Ser
     trim(&mut draft, service);
     digests::pin(&mut draft, service);
     draft.plan.status = status::service(&draft, admission);
+    for unplaced in draft.pending.values() {
+        *draft.plan.pending.entry(unplaced.lack).or_default() += 1;
+    }
     guard(&mut draft, service, &object);
     draft.plan
 }

@@ -12,6 +12,7 @@ use super::draft::{Draft, Held};
 use super::exclusive;
 use super::failover::Presence;
 use super::filter::{self, Leave};
+use super::lack::{Lack, Unplaced};
 use super::rollback;
 use super::survey::{self, Unmet};
 
@@ -113,7 +114,7 @@ pub(crate) fn dismiss(draft: &mut Draft<'_>, surplus: &[Slot]) {
 pub(crate) fn fill(draft: &mut Draft<'_>) {
     if let Some(why) = dependencies(draft) {
         for slot in draft.wanted.clone() {
-            draft.pending.insert(slot, why.clone());
+            draft.pending.insert(slot, Unplaced { lack: Lack::Dependency, why: why.clone() });
         }
         return;
     }
@@ -212,9 +213,9 @@ fn replace(draft: &mut Draft<'_>, slot: &Slot, live: &[InstanceId]) {
             match leaving.map(|(id, _)| id.clone()) {
                 // Its predecessor still holds what it needs, and is on its way out. One on a host that is gone is not
                 // waited for: nobody knows whether it ever stops.
-                Some(id) => draft.waits.insert(slot.clone(), format!("waits for {id} to stop")),
-                None => draft.pending.insert(slot.clone(), why),
-            };
+                Some(id) => drop(draft.waits.insert(slot.clone(), format!("waits for {id} to stop"))),
+                None => drop(draft.pending.insert(slot.clone(), why)),
+            }
         }
     }
 }

@@ -92,6 +92,12 @@ impl StateDir {
         Self { root: root.to_owned(), disk, real: false }
     }
 
+    /// The same folder, with something put around what holds its files.
+    #[must_use]
+    pub fn around(self, wrap: impl FnOnce(Arc<dyn Disk>) -> Arc<dyn Disk>) -> Self {
+        Self { disk: wrap(self.disk), ..self }
+    }
+
     /// The folder: what names of files in it begin with.
     pub fn path(&self) -> &Path {
         &self.root

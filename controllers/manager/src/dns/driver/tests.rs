@@ -38,6 +38,7 @@ impl Rig {
             sockets,
             port,
             listen: vec![ADDRESS],
+            meter: Meter::default(),
         };
         let driver = Driver::new(deps, Forwarder::new(), Told { own, state, serve });
         Self { store, driver, own: owned, state: stated, serve: served }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use evenkeel_api::name::InstanceId;
 use evenkeel_engine::{EngineError, EngineEvent, Image};
+use evenkeel_metrics::Trouble;
 use evenkeel_plan::instance::container::{Container, ContainerState, label};
 use evenkeel_plan::instance::memory::Pull;
 use evenkeel_plan::instance::resolv::{self, Resolvers};
@@ -44,6 +45,7 @@ impl Driver {
                 by_instance(containers)
             }
             Err(error) => {
+                self.deps.meter.failed(Trouble::Engine);
                 tracing::warn!(%error, "the containers cannot be listed");
                 self.next_list = now + ENGINE_AGAIN;
                 return;
@@ -192,6 +194,9 @@ impl Driver {
             self.event(id, true, "LimitsRefused", error.to_string());
             return;
         }
+        if !matches!(error, EngineError::ImageMissing(_) | EngineError::NotFound(_)) {
+            self.deps.meter.failed(Trouble::Engine);
+        }
         match error {
             EngineError::ImageMissing(_) => {
                 // Pulled, and not here all the same: somebody removes images.
@@ -223,6 +228,9 @@ impl Driver {
 
     fn pulled(&mut self, reference: &str, pulled: Result<Image, EngineError>) {
         let now = self.now();
+        if pulled.is_err() {
+            self.deps.meter.failed(Trouble::Image);
+        }
         for id in self.pulls.over(reference) {
             let Some(slot) = self.slots.get_mut(&id) else { continue };
             let image = match &pulled {

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use evenkeel_api::name::{InstanceId, NetworkName};
 use evenkeel_api::network::HostSubnet;
-use evenkeel_api::record::{Desired, Fence, Instance};
+use evenkeel_api::record::{Desired, Fence, Instance, Observed};
 use evenkeel_api::service::Template;
 use evenkeel_plan::instance::container::ContainerState;
 use evenkeel_plan::instance::decide::{Action, Decision, View, decide};
@@ -126,9 +126,19 @@ impl Driver {
         let state = decision.state.clone();
         let (container, memory) = (slot.container.as_ref(), &slot.memory);
         let observed = report::observed(before.as_ref(), state, container, &addresses, memory, wall);
-        let news = observed.as_ref().filter(|now| before.as_ref().is_none_or(|then| then.state != now.state));
+        // Also one run after the other that ends alike, without anybody seeing it run.
+        let is_news = |now: &&Observed| {
+            before.as_ref().is_none_or(|then| then.state != now.state || then.started != now.started)
+        };
+        let news = observed.as_ref().filter(is_news);
         let event = news.and_then(|now| event_of(&now.state));
         slot.observed.clone_from(&observed);
+        let counted = |observed: &Option<Observed>| observed.as_ref().map(|observed| observed.restarts);
+        if let (Some(then), Some(now)) = (counted(&before), counted(&observed))
+            && now > then
+        {
+            self.deps.meter.restarted(&id.service, now - then);
+        }
         if let Some((reason, message)) = event {
             self.event(id, true, reason, message);
         }
@@ -146,6 +156,9 @@ impl Driver {
         self.resolvers.remove(id);
         self.warden.remove(id);
         self.slots.remove(id);
+        if !self.slots.keys().any(|other| other.service == id.service) {
+            self.deps.meter.forget(&id.service);
+        }
         self.reports.tell(id, None);
     }
 

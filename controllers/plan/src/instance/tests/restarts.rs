@@ -117,6 +117,29 @@ fn a_start_that_fails_waits_longer_each_time_and_is_no_restart() {
 }
 
 #[test]
+fn a_run_that_nobody_saw_counts_once_when_its_end_is_seen() {
+    let any = RestartPolicy::default();
+    let mut runs = Runs::default();
+    let mut waits = Vec::new();
+    for n in 1..6 {
+        let now = secs(100 * n);
+        runs.over(Some(Timestamp(n as i64)), now);
+        // Looked at again, and once more by a list.
+        runs.over(Some(Timestamp(n as i64)), now + secs(1));
+        waits.push(runs.verdict(&any, 127, now));
+    }
+    let at = |n: u64, wait: u64| Verdict::StartAt(secs(100 * n + wait));
+    assert_eq!(waits, [at(1, 0), at(2, 1), at(3, 2), at(4, 4), at(5, 8)]);
+    assert_eq!(runs.total, 4);
+    // The run that an earlier life of the controller knew.
+    let mut known = Runs::known(Some(Timestamp(7)), 3);
+    known.over(Some(Timestamp(7)), secs(1));
+    assert_eq!(known.total, 3);
+    known.over(None, secs(2));
+    assert_eq!(known.total, 3, "which run it was is not known");
+}
+
+#[test]
 fn a_restarted_controller_counts_on_and_knows_the_run_that_it_left() {
     let mut runs = Runs::known(Some(Timestamp(1)), 3);
     runs.running(Some(Timestamp(1)), secs(0));
