@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use evenkeel_sessions::Identity;
 use serde::Deserialize;
 
 use crate::failure::Failure;
@@ -103,6 +104,15 @@ pub fn without_cluster() -> &'static str {
      of one that is there, you get a folder for ~/.config/evenkeel from whoever made it (`evenkeel user add`);\n  \
      an etcd of your own is named by --endpoints http://ADDRESS:2379, EVENKEEL_ENDPOINTS, or\n  \
      `endpoints: [http://ADDRESS:2379]` in ~/.config/evenkeel/config.yaml"
+}
+
+/// Who we are, where etcd asks for that: with certificates of both sides there.
+///
+/// # Errors
+/// The config file cannot be read, or nothing says where etcd is.
+pub fn identity(settings: &Settings) -> Result<Option<Identity>, Failure> {
+    let resolved = settings.resolve()?;
+    Ok(resolved.ca.zip(resolved.identity).map(|(ca, (cert, key))| Identity { ca, cert, key }))
 }
 
 /// Where a person's own settings are; none if nothing says who that is.

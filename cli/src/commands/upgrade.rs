@@ -18,7 +18,7 @@ use crate::care::{Care, WATCH, stopped};
 use crate::cluster::book::Book;
 use crate::cluster::deliver::{Place, quoted};
 use crate::cluster::images::SETTINGS;
-use crate::cluster::{person, whose};
+use crate::cluster::{person, rights, whose};
 use crate::config::Settings;
 use crate::failure::Failure;
 use crate::output::say;
@@ -98,6 +98,8 @@ impl Upgrade {
         }
         if let Some(book) = &book {
             book.renew()?;
+            // First: a version that is gone back to does with more than it needs.
+            rights::renew(&Admin::new(&book.root()).map_err(Failure::new)?).await?;
         }
         let store: Arc<dyn Store> = match &book {
             Some(book) => Arc::new(EtcdStore::new(&book.root()).map_err(Failure::new)?),

@@ -330,6 +330,7 @@ impl Host {
             policy: nowhere(),
             registry_auth: nowhere(),
             meter: evenkeel_metrics::Meter::default(),
+            sessions: None,
         };
         tasks.spawn(async { Ok(instance::run(deps).await?) });
         let deps = dns::DnsDeps {

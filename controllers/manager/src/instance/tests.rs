@@ -100,6 +100,7 @@ impl World {
             policy: self.folder.path().join("policy.yaml"),
             registry_auth: self.folder.path().join("registry.json"),
             meter: evenkeel_metrics::Meter::default(),
+            sessions: None,
         };
         self.controller = Some(tokio::spawn(async move { run(deps).await.unwrap() }));
     }

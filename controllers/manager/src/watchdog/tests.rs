@@ -150,6 +150,7 @@ impl World {
             policy: "/nowhere/policy.yaml".into(),
             registry_auth: "/nowhere/registry.json".into(),
             meter: Meter::default(),
+            sessions: None,
         };
         self.controller = Some(tokio::spawn(async move { instance::run(deps).await.unwrap() }));
     }

@@ -120,6 +120,7 @@ impl Bench {
             policy: "policy.yaml".into(),
             registry_auth: "registry.json".into(),
             meter: evenkeel_metrics::Meter::default(),
+            sessions: None,
         };
         Self { store, driver: Driver::start(deps).await.unwrap() }
     }
