@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::str::FromStr;
 
 use crate::key::{Controller, Key, prefix};
 use crate::meta::{Kind, ObjectRef};
@@ -50,6 +51,27 @@ impl fmt::Display for Role {
     }
 }
 
+impl FromStr for Role {
+    type Err = String;
+
+    /// By its name at etcd.
+    fn from_str(name: &str) -> Result<Self, String> {
+        let unknown = || format!("no role is called {name:?}");
+        let parts: Vec<&str> = name.split('.').collect();
+        Ok(match parts.as_slice() {
+            ["root"] => Self::Root,
+            ["evenkeel", "host", host, controller] => {
+                Self::Host(host.parse().map_err(|_| unknown())?, controller.parse().map_err(|_| unknown())?)
+            }
+            ["evenkeel", "lead", controller] => Self::Lead(controller.parse().map_err(|_| unknown())?),
+            ["evenkeel", "team", namespace] => Self::Team(namespace.parse().map_err(|_| unknown())?),
+            ["evenkeel", "viewer"] => Self::Viewer,
+            ["evenkeel", "operator"] => Self::Operator,
+            _ => return Err(unknown()),
+        })
+    }
+}
+
 impl Role {
     /// The roles of a host whose controllers share one identity.
     pub fn of_host(host: &HostName, leads: bool) -> Vec<Role> {
@@ -64,18 +86,23 @@ impl Role {
         match self {
             Self::Host(host, controller) => grants.host(host, *controller),
             Self::Lead(controller) => grants.lead(*controller),
-            Self::Viewer => grants.read([String::new()]),
+            Self::Viewer => {
+                grants.read([String::new()]);
+                grants.write([prefix::views()]);
+            }
             Self::Team(namespace) => {
                 grants.read([String::new()]);
                 for kind in [Kind::Service, Kind::HealthCheck] {
                     grants.write([format!("{}{namespace}/", prefix::documents(kind))]);
                 }
                 grants.write([format!("{}{namespace}/", prefix::pins()), Key::Confirmed.to_string()]);
+                grants.write([prefix::sessions_in(namespace), prefix::views()]);
             }
             Self::Operator => {
                 grants.read([String::new()]);
                 grants.write(Kind::ALL.map(prefix::documents));
                 grants.write([prefix::pins(), Key::Confirmed.to_string(), Key::Brake.to_string()]);
+                grants.write([prefix::sessions(), prefix::views()]);
                 // `recover` gives the store back what was lost.
                 grants.write([Key::Cluster.to_string(), Key::Halt.to_string()]);
             }
@@ -128,6 +155,8 @@ impl Grants {
                 self.write([prefix::observed_on(host)]);
                 self.read([prefix::instances_on(host), prefix::accepted(Kind::Service), prefix::revisions()]);
                 self.read([prefix::subnets(), prefix::alive(), Key::Facts(host.clone()).to_string()]);
+                // Read alone: whoever could write there could ask other hosts in a person's place.
+                self.read([prefix::sessions(), prefix::views()]);
             }
             Controller::Healthcheck => {
                 self.write([prefix::health_on(host)]);
@@ -279,6 +308,25 @@ mod tests {
     }
 
     #[test]
+    fn whoever_sees_all_may_ask_to_see_and_only_who_changes_a_namespace_may_reach_into_its_copies() {
+        for (who, view, shop, pay) in [
+            ("viewer", true, false, false),
+            ("team.shop", true, true, false),
+            ("operator", true, true, true),
+            ("host.h1.instance", false, false, false),
+            ("lead.service", false, false, false),
+        ] {
+            let grants = role(who).grants();
+            for (key, may) in [("views/1", view), ("sessions/shop/1", shop), ("sessions/pay/1", pay)] {
+                assert_eq!(allow(&grants, key, true), may, "{who} writes {key}");
+            }
+        }
+        may("host.h1.instance", "sessions/shop/1", true, false);
+        may("host.h1.instance", "views/1", true, false);
+        may("host.h1.dns", "views/1", false, false);
+    }
+
+    #[test]
     fn a_range_of_keys_has_one_right() {
         for who in ["host.h1.host", "lead.service", "team.shop", "operator"] {
             let grants = role(who).grants();
@@ -294,6 +342,12 @@ mod tests {
         let names = ["host.h1.instance", "lead.service", "team.shop", "viewer", "operator"];
         for name in names {
             assert_eq!(role(name).to_string(), format!("evenkeel.{name}"));
+            assert_eq!(format!("evenkeel.{name}").parse(), Ok(role(name)));
+        }
+        for wrong in
+            ["", "evenkeel", "evenkeel.host.h1", "evenkeel.host.h1.sync", "evenkeel.team.A", "viewer"]
+        {
+            assert!(wrong.parse::<Role>().is_err(), "{wrong}");
         }
     }
 }

@@ -17,6 +17,8 @@
 //! | `reports/<h>/…` | | the controller on h that it is named for |
 //! | `events/<writer>/<n>` `writers/<host>/<controller>` | | that writer |
 //! | `leaders/<controller>` | | candidates |
+//! | `sessions/<ns>/<challenge>` | [`crate::session::Session`], for a moment | people who may change that namespace |
+//! | `views/<challenge>` | the same, of what is only looked at | people |
 
 pub mod prefix;
 
@@ -24,7 +26,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::meta::{Kind, ObjectRef};
-use crate::name::{HostName, InstanceId, NetworkName, Scoped, ServiceId};
+use crate::name::{HostName, InstanceId, Namespace, NetworkName, Scoped, ServiceId};
+use crate::session::{Action, Challenge};
 
 /// A controller, by the name that `evenkeel controller` takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
@@ -146,6 +149,20 @@ pub enum Key {
     Writer(HostName, Controller),
     /// Who leads.
     Leader(Controller),
+    /// A person asks something of a copy that needs the right to change its namespace.
+    Session(Namespace, Challenge),
+    /// A person asks to see something of copies.
+    View(Challenge),
+}
+
+impl Key {
+    /// By which key the right to do something on a host is shown, once the host has made up `challenge`.
+    pub fn asks(action: &Action, challenge: Challenge) -> Self {
+        match action.changes() {
+            Some(namespace) => Key::Session(namespace.clone(), challenge),
+            None => Key::View(challenge),
+        }
+    }
 }
 
 impl fmt::Display for Key {
@@ -177,6 +194,8 @@ impl fmt::Display for Key {
             Key::Event(h, c, n) => write!(f, "events/{h}.{c}/{n}"),
             Key::Writer(h, c) => write!(f, "writers/{h}/{c}"),
             Key::Leader(c) => write!(f, "leaders/{c}"),
+            Key::Session(ns, challenge) => write!(f, "sessions/{ns}/{challenge}"),
+            Key::View(challenge) => write!(f, "views/{challenge}"),
         }
     }
 }
@@ -241,6 +260,13 @@ fn parse(text: &str) -> Result<Key, String> {
         }
         ["writers", h, c] => Key::Writer(h.parse().map_err(name)?, c.parse()?),
         ["leaders", c] => Key::Leader(c.parse()?),
+        ["sessions", ns, challenge] => Key::Session(
+            ns.parse().map_err(name)?,
+            challenge.parse().map_err(|e: crate::session::NoChallenge| e.to_string())?,
+        ),
+        ["views", challenge] => {
+            Key::View(challenge.parse().map_err(|e: crate::session::NoChallenge| e.to_string())?)
+        }
         [kind, rest @ ..] => Key::Document(object(kind_of(kind)?, rest)?),
         [] => return Err("it is empty".to_owned()),
     })
@@ -300,6 +326,8 @@ mod tests {
             "events/h1.service/7",
             "writers/h1/dns",
             "leaders/service",
+            "sessions/shop/0123456789abcdef0123456789abcdef",
+            "views/0123456789abcdef0123456789abcdef",
         ] {
             assert_eq!(text.parse::<Key>().unwrap().to_string(), text);
         }
@@ -332,6 +360,8 @@ mod tests {
             "events/h1.service/-0",
             "instances/h1/shop.web.1.0lt",
             "instances/h1/shop.web.1.LT",
+            "sessions/shop/1",
+            "sessions/0123456789abcdef0123456789abcdef",
         ] {
             assert!(text.parse::<Key>().is_err(), "{text}");
         }

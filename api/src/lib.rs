@@ -18,4 +18,5 @@ pub mod quantity;
 pub mod recall;
 pub mod record;
 pub mod service;
+pub mod session;
 pub mod text;

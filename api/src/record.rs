@@ -136,6 +136,9 @@ pub struct Facts {
     /// are: older ones would start them unguarded.
     #[serde(default, skip_serializing_if = "is_false")]
     pub watchdog: bool,
+    /// The port at which it answers for its copies ([`crate::session`]), if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sessions: Option<u16>,
 }
 
 /// An address of a host.

@@ -2,7 +2,7 @@
 
 use super::Controller;
 use crate::meta::Kind;
-use crate::name::{HostName, NetworkName, ServiceId};
+use crate::name::{HostName, Namespace, NetworkName, ServiceId};
 
 /// Whether a text means many keys: all that begin with it. It ends with `/`, or is empty and means all there
 /// are; any other text means the key that it is, and no key that is longer.
@@ -116,4 +116,16 @@ pub fn writers() -> String {
 /// Who leads.
 pub fn leaders() -> String {
     "leaders/".to_owned()
+}
+/// What people ask of copies that needs the right to change their namespace.
+pub fn sessions() -> String {
+    "sessions/".to_owned()
+}
+/// The same of one namespace.
+pub fn sessions_in(namespace: &Namespace) -> String {
+    format!("sessions/{namespace}/")
+}
+/// What people ask to see of copies.
+pub fn views() -> String {
+    "views/".to_owned()
 }

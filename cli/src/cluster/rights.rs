@@ -14,6 +14,15 @@ pub async fn ensure(admin: &Admin, access: &Access) -> Result<(), Failure> {
     done.await.map_err(refused)
 }
 
+/// Gives the roles that stand at etcd the rights that they have in this version: those of a version before may lack some.
+///
+/// # Errors
+/// etcd does not answer, or refuses.
+pub async fn renew(admin: &Admin) -> Result<(), Failure> {
+    let done = async { admin.apply(&admin.renewal(&admin.read().await?)).await };
+    done.await.map_err(refused)
+}
+
 /// What to do when etcd does not let its access control be changed.
 pub fn refused(error: StoreError) -> Failure {
     match error {

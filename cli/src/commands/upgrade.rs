@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use super::{init, status};
 use crate::cluster::book::Book;
 use crate::cluster::deliver::{Place, quoted};
-use crate::cluster::person;
+use crate::cluster::{person, rights};
 use crate::config::Settings;
 use crate::failure::Failure;
 use crate::output::say;
@@ -109,6 +109,8 @@ impl Upgrade {
         }
         if let Some(book) = &book {
             book.renew()?;
+            // First: a version that is gone back to does with more than it needs.
+            rights::renew(&Admin::new(&book.root()).map_err(Failure::new)?).await?;
         }
         let store: Arc<dyn Store> = match &book {
             Some(book) => Arc::new(EtcdStore::new(&book.root()).map_err(Failure::new)?),

@@ -72,6 +72,11 @@ impl Admin {
         Ok(rights)
     }
 
+    /// What gives each role in `stored` the rights that it has in this version.
+    pub fn renewal(&self, stored: &Rights) -> Vec<Change> {
+        table::renewal(stored, &self.prefix)
+    }
+
     /// Carries changes out, in their order. Each is asked once: repeated after a failure, `read` comes first.
     ///
     /// # Errors

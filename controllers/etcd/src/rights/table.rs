@@ -123,6 +123,13 @@ pub fn changes(stored: &Rights, wanted: &Rights) -> Vec<Change> {
     changes
 }
 
+/// What gives each role that is there the rights that it has in this version; who has which role stays.
+pub(super) fn renewal(stored: &Rights, ours: &Prefix) -> Vec<Change> {
+    let permissions = |role: &Role| role.grants().iter().map(|grant| Permission::new(grant, ours)).collect();
+    let known = stored.roles.keys().filter_map(|name| Some((name.clone(), permissions(&name.parse().ok()?))));
+    changes(stored, &Rights { roles: known.collect(), users: BTreeMap::new() })
+}
+
 /// What takes users away, with the roles that were theirs alone.
 pub fn removal(stored: &Rights, users: &BTreeSet<String>) -> Vec<Change> {
     let gone = stored.users.iter().filter(|(user, _)| users.contains(*user));
@@ -171,6 +178,24 @@ mod tests {
                 Change::RemoveRole(role) => assert!(rights.roles.remove(&role).is_some()),
             }
         }
+    }
+
+    #[test]
+    fn roles_of_an_older_version_get_the_rights_of_this_one_and_nobody_another_role() {
+        let people =
+            access(&[("evenkeel.user.ann", &[team("shop")]), ("evenkeel.user.joe", &[Role::Viewer])]);
+        let wanted = rights(&people, &ours());
+        let mut stored = wanted.clone();
+        for permissions in stored.roles.values_mut() {
+            permissions.pop_last();
+        }
+        let unknown = ("evenkeel.what.is.this".to_owned(), BTreeSet::new());
+        stored.roles.extend([unknown.clone()]);
+        carry_out(&mut stored, &renewal(&stored.clone(), &ours()));
+        let mut expected = wanted;
+        expected.roles.extend([unknown]);
+        assert_eq!(stored, expected);
+        assert_eq!(renewal(&stored, &ours()), []);
     }
 
     #[test]
