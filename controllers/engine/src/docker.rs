@@ -4,6 +4,7 @@
 mod calls;
 mod errors;
 mod events;
+mod inside;
 mod read;
 mod spec;
 

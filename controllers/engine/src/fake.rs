@@ -2,6 +2,7 @@
 //! addresses, ports, images, labels), and can be told to be slow, to fail, to hang or to be away.
 
 mod calls;
+mod inside;
 mod state;
 
 use std::collections::BTreeMap;
@@ -40,6 +41,11 @@ pub enum Op {
     CreateNetwork,
     RemoveNetwork,
     Events,
+    Logs,
+    Attach,
+    Fetch,
+    Store,
+    Usage,
 }
 
 /// What containers of an image do once started.

@@ -19,7 +19,7 @@ use crate::types::{
 
 impl FakeEngine {
     /// One call: logged, delayed, failed as scripted, then done.
-    async fn call<T>(
+    pub(super) async fn call<T>(
         &self,
         op: Op,
         of: &str,

@@ -8,6 +8,7 @@ use evenkeel_api::record::{HostPort, Timestamp};
 use evenkeel_plan::instance::container::{Container, ContainerSpec, ContainerState};
 use tokio::sync::mpsc;
 
+use super::inside::Insides;
 use super::{Behaviour, Op};
 use crate::engine::EngineError;
 use crate::types::{EngineEvent, Image, Network};
@@ -38,6 +39,7 @@ pub(super) struct State {
     pub version: u64,
     /// Called for each of that.
     pub told: Option<Box<dyn Fn() + Send + Sync>>,
+    pub insides: Insides,
     made: u64,
 }
 
@@ -158,6 +160,8 @@ impl State {
             container.ports = ports;
             container.pid = pid;
             let name = container.name.clone();
+            let command = held.spec.as_ref().and_then(|spec| spec.template.command.clone());
+            self.insides.started(&id, &command.unwrap_or_default(), wall);
             self.tell("start", &id, &name, BTreeMap::new());
         }
         Ok(Some(behaviour))
@@ -211,6 +215,7 @@ impl State {
         container.ports.clear();
         container.pid = None;
         let (id, name) = (container.id.clone(), container.name.clone());
+        self.insides.ended(&id);
         self.tell("die", &id, &name, BTreeMap::from([("exitCode".to_owned(), code.to_string())]));
     }
 
