@@ -25,6 +25,8 @@ pub enum Names {
     Namespaces,
     /// Services and hosts.
     Objects,
+    /// Services, and copies.
+    Copies,
 }
 
 /// What may stand in the place of the last of `words`, which follow the command's own name.
@@ -134,6 +136,7 @@ impl<'a> Place<'a> {
         let names = match (self.command.get_name(), arg.get_id().as_str()) {
             ("scale", "services") => Some(Names::Scaled),
             (_, "service" | "services") => Some(Names::Services),
+            (_, "target") => Some(Names::Copies),
             (_, "host") => Some(Names::Hosts),
             (_, "namespace") => Some(Names::Namespaces),
             ("get", "name") | (_, "what" | "object") => Some(Names::Objects),
@@ -195,6 +198,11 @@ mod tests {
             ("host drain ", Some(Names::Hosts)),
             ("get services -n ", Some(Names::Namespaces)),
             ("explain ", Some(Names::Objects)),
+            ("logs -f ", Some(Names::Copies)),
+            ("exec -it ", Some(Names::Copies)),
+            ("port-forward ", Some(Names::Copies)),
+            ("top ", Some(Names::Services)),
+            ("exec shop/web -- ", None),
             ("describe host ", Some(Names::Objects)),
             ("restart shop/web ", None),
             ("apply -f ", None),

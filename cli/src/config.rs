@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use evenkeel_sessions::Identity;
 use serde::Deserialize;
 
 use crate::failure::Failure;
@@ -97,6 +98,15 @@ impl Settings {
         };
         read(&path, must_exist)
     }
+}
+
+/// Who we are, where etcd asks for that: with certificates of both sides there.
+///
+/// # Errors
+/// The config file cannot be read, or nothing says where etcd is.
+pub fn identity(settings: &Settings) -> Result<Option<Identity>, Failure> {
+    let resolved = settings.resolve()?;
+    Ok(resolved.ca.zip(resolved.identity).map(|(ca, (cert, key))| Identity { ca, cert, key }))
 }
 
 /// Where a person's own settings are; none if nothing says who that is.

@@ -21,6 +21,7 @@ mod output;
 mod parent;
 mod plan_file;
 mod polling;
+mod sessions;
 mod snapshot;
 mod steps;
 mod wait;
@@ -29,9 +30,9 @@ mod words;
 mod worker;
 
 use commands::{
-    apply, backup, brake, cert, completion, controller, delete, describe, dev, diff, doctor, etcd, events,
-    explain, get, host, import, init, man, plan, recover, restart, restore, rollout, scale, schema, status,
-    upgrade, user, validate, wait as wait_for,
+    apply, backup, brake, cert, completion, controller, cp, delete, describe, dev, diff, doctor, etcd,
+    events, exec, explain, get, host, import, init, logs, man, plan, port_forward, recover, restart, restore,
+    rollout, scale, schema, status, top, upgrade, user, validate, wait as wait_for,
 };
 use failure::Failure;
 
@@ -55,6 +56,7 @@ Examples:
   evenkeel status                         what is wrong and why, then hosts and services
   evenkeel describe shop/web              all that is known of one service
   evenkeel explain shop/web               why it does not run, or is not in the names
+  evenkeel logs -f shop/web               what its copies write, on all hosts
   evenkeel plan -f shop/web.yaml          what would happen, and on which hosts
   evenkeel doctor --all                   what hurts, or will, and what mends it
   evenkeel get copies shop/web -o json    for a program
@@ -80,6 +82,16 @@ enum Command {
     Status,
     /// What hurts, or will, on hosts and in etcd, and the command that mends it
     Doctor(doctor::Doctor),
+    /// What copies write, on whichever hosts they are
+    Logs(logs::Logs),
+    /// A command in a copy
+    Exec(exec::Exec),
+    /// A port of a copy, on this machine
+    PortForward(port_forward::PortForward),
+    /// Files out of a copy, and into one
+    Cp(cp::Cp),
+    /// What copies use of CPU and memory
+    Top(top::Top),
     /// What files would change in the stored documents
     Diff(diff::Diff),
     /// Another number of copies, written into the stored document
@@ -186,6 +198,11 @@ fn run(cli: &Cli) -> Result<(), Failure> {
             Command::Restore(command) => return command.run().await,
             Command::Doctor(command) => return command.run(&cli.settings, format).await,
             Command::Host(command) => return command.run(&cli.settings, now).await,
+            Command::Logs(command) => return command.run(&cli.settings).await,
+            Command::Exec(command) => return command.run(&cli.settings).await,
+            Command::PortForward(command) => return command.run(&cli.settings).await,
+            Command::Cp(command) => return command.run(&cli.settings).await,
+            Command::Top(command) => return command.run(&cli.settings, format).await,
             _ => {}
         }
         let store: Arc<dyn Store> = match &cli.command {
@@ -225,6 +242,11 @@ fn run(cli: &Cli) -> Result<(), Failure> {
             | Command::Restore(_)
             | Command::Host(_)
             | Command::Doctor(_)
+            | Command::Logs(_)
+            | Command::Exec(_)
+            | Command::PortForward(_)
+            | Command::Cp(_)
+            | Command::Top(_)
             | Command::Schema(_)
             | Command::Validate(_)
             | Command::Import(_)

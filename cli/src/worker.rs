@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::error::Error;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use evenkeel_api::key::Controller as Name;
 use evenkeel_api::name::HostName;
-use evenkeel_engine::{Deadlines, Docker, Engine};
+use evenkeel_engine::{Deadlines, Docker, Engine, Inside};
 use evenkeel_fabric::LinuxFabric;
 use evenkeel_manager::host::machine::Linux;
 use evenkeel_manager::{dns, healthcheck, host, instance, network, service, watchdog};
@@ -122,7 +122,10 @@ fn spawn(
                 machine: Arc::new(Linux),
                 host,
                 state_dir,
-                settings: host::HostSettings::new(args.address, boot_id.trim().to_owned(), version),
+                settings: host::HostSettings {
+                    sessions: args.sessions(),
+                    ..host::HostSettings::new(args.address, boot_id.trim().to_owned(), version)
+                },
             };
             tasks.spawn(async { Ok(host::run(deps).await?) });
         }
@@ -164,6 +167,7 @@ fn spawn(
                 state_dir,
                 policy: args.policy.clone(),
                 registry_auth: args.registry_auth.clone(),
+                sessions: sessions(args, edges.settings)?,
             };
             tasks.spawn(async { Ok(instance::run(deps).await?) });
         }
@@ -203,6 +207,22 @@ impl Edges<'_> {
             .get_or_insert_with(|| Arc::new(Docker::new(&self.args.docker, Deadlines::default())))
             .clone()
     }
+}
+
+/// How people reach this host's copies: over a connection to the store and one to the engine of their own, so that
+/// nothing of theirs stands before the controllers'.
+fn sessions(args: &Controller, settings: &Settings) -> Result<Option<instance::Sessions>, Failed> {
+    let Some(port) = args.sessions() else { return Ok(None) };
+    let identity = crate::config::identity(settings).map_err(|failure| failure.message)?;
+    let (settings, docker) = (settings.clone(), args.docker.clone());
+    let connect = move || {
+        let store = crate::connect(&settings).map_err(|failure| failure.message)?;
+        let parts: (Arc<dyn Store>, Arc<dyn Inside>) =
+            (Arc::new(store), Arc::new(Docker::new(&docker, Deadlines::default())));
+        Ok(parts)
+    };
+    let listen = SocketAddr::from((args.address, port));
+    Ok(Some(instance::Sessions { listen, identity, connect: Arc::new(connect) }))
 }
 
 /// This host's name: as set, or the machine's own up to its first dot.

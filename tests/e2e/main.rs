@@ -22,6 +22,7 @@ mod recover;
 mod restarts;
 mod rolling;
 mod rollouts;
+mod sessions;
 mod traffic;
 mod upgrade;
 mod volumes;

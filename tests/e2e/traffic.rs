@@ -182,7 +182,7 @@ fn isolation(lab: &Lab) {
     fetch(lab, "h1", "shop/on-lan", "http://10.0.0.2/").ok();
     let etcd = if lab.setting("MEMBERS") == "3" { vec!["10.0.0.11", "10.0.0.12"] } else { vec!["10.0.0.2"] };
     for address in etcd {
-        for port in [2379, 2380] {
+        for port in [2379, 2380, 7730] {
             let done = fetch(lab, "h1", "shop/on-lan", &format!("http://{address}:{port}/version"));
             assert!(!done.succeeded(), "a container reaches etcd at {address}:{port}: {}", done.out);
         }

@@ -4,22 +4,28 @@
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_api::access::{Grant, Role, allow};
 use evenkeel_api::key::{Controller, Key};
 use evenkeel_api::name::HostName;
+use evenkeel_api::session::{Action, Session};
 use evenkeel_cluster::{Authority, Pair, Subject, Use};
+use evenkeel_engine::{FakeEngine, Inside};
 use evenkeel_etcd::rights::{Access, Admin, ROOT, changes, removal};
 use evenkeel_etcd::{EtcdConfig, EtcdStore, EtcdTls};
-use evenkeel_runtime::env::{SystemClock, WallClock};
+use evenkeel_manager::instance::{self, InstanceDeps, Sessions};
+use evenkeel_runtime::env::{Env, SystemClock, WallClock};
 use evenkeel_runtime::store::{Store, StoreError, TxnBuilder};
-use evenkeel_tests::etcd::PrivateEtcd;
+use evenkeel_sessions::{Frame, Identity, Opening, call};
+use evenkeel_tests::etcd::{PrivateEtcd, free_port};
 use tempfile::TempDir;
 
 /// One key of each kind, of this host and of another, of this team and of another.
-const KEYS: [&str; 48] = [
+const KEYS: [&str; 51] = [
     "services/shop/web",
     "services/pay/web",
     "healthchecks/shop/web",
@@ -68,6 +74,9 @@ const KEYS: [&str; 48] = [
     "writers/h2/dns",
     "leaders/service",
     "leaders/network",
+    "sessions/shop/0123456789abcdef0123456789abcdef",
+    "sessions/pay/0123456789abcdef0123456789abcdef",
+    "views/0123456789abcdef0123456789abcdef",
 ];
 
 struct World {
@@ -251,4 +260,103 @@ async fn a_snapshot_is_whole_and_nobodys_but_roots() {
         members.iter().map(|member| (member.name.as_str(), member.learns)).collect::<Vec<_>>(),
         [("private", false)]
     );
+}
+
+/// What `user` asks of the host: whether etcd lets it be written down, and what the host says.
+async fn asked(world: &World, address: SocketAddr, user: &str, action: Action) -> (bool, Frame) {
+    let config = world.config(&world.clients, user);
+    let tls = config.tls.clone().unwrap();
+    let (cert, key) = tls.identity.unwrap();
+    let identity = Identity { ca: tls.ca, cert, key };
+    let mut tries = 0;
+    let (hello, mut link) = loop {
+        match call(&host(), address, Some(&identity)).await {
+            Ok(found) => break found,
+            Err(refused) => assert!(tries < 50, "{refused}"),
+        }
+        tries += 1;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    let key = Key::asks(&action, hello.challenge);
+    let session = Session { by: user.to_owned(), host: host(), action };
+    let value = serde_json::to_vec(&session).unwrap();
+    let written =
+        EtcdStore::new(&config).unwrap().commit(&TxnBuilder::new().put(&key, value).build().unwrap()).await;
+    link.send(Frame::Open(Opening::Ask(session))).await.unwrap();
+    (lets(written), link.receive().await.unwrap())
+}
+
+#[tokio::test]
+async fn only_who_may_change_a_namespace_reaches_into_its_copies_and_whoever_sees_all_sees_their_output() {
+    let world = World::new().await;
+    let admin = world.admin();
+    admin.apply(&changes(&admin.read().await.unwrap(), &admin.rights(&everyone()))).await.unwrap();
+    admin.enable().await.unwrap();
+    let own = world.config(&world.clients, "evenkeel.host.h1.instance");
+    let tls = own.tls.clone().unwrap();
+    let (cert, key) = tls.identity.clone().unwrap();
+    let listen = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let edges = own.clone();
+    let sessions = Sessions {
+        listen,
+        identity: Some(Identity { ca: tls.ca, cert, key }),
+        connect: Arc::new(move || {
+            let store = EtcdStore::new(&edges).map_err(|error| error.to_string())?;
+            let parts: (Arc<dyn Store>, Arc<dyn Inside>) = (Arc::new(store), Arc::new(FakeEngine::new()));
+            Ok(parts)
+        }),
+    };
+    let nowhere = world.folder.path().join("nowhere");
+    let state = world.folder.path().join("state");
+    let deps = InstanceDeps {
+        store: Arc::new(EtcdStore::new(&own).unwrap()),
+        env: Arc::new(Env::system().unwrap()),
+        engine: Arc::new(FakeEngine::new()),
+        host: host(),
+        state_dir: state.as_path().into(),
+        policy: nowhere.clone(),
+        registry_auth: nowhere,
+        sessions: Some(sessions),
+    };
+    let cluster = br#"{"uid":"u1","epoch":1,"level":1}"#.to_vec();
+    let txn = TxnBuilder::new().put(&Key::Cluster, cluster).build().unwrap();
+    world.store("evenkeel.user.operator").commit(&txn).await.unwrap();
+    let controller = tokio::spawn(instance::run(deps));
+    let exec = |copy: &str| {
+        let command = vec!["id".to_owned()];
+        Action::Exec { copy: copy.parse().unwrap(), command, tty: false, stdin: false }
+    };
+    let logs =
+        |copy: &str| Action::Logs { copy: copy.parse().unwrap(), follow: false, since: None, tail: None };
+    let (shop, pay) = ("shop.web.1.1", "pay.web.1.1");
+    for (user, action, may) in [
+        ("evenkeel.user.joe", logs(shop), true),
+        ("evenkeel.user.joe", exec(shop), false),
+        ("evenkeel.user.ann", logs(pay), true),
+        ("evenkeel.user.ann", exec(shop), true),
+        ("evenkeel.user.ann", exec(pay), false),
+        ("evenkeel.user.operator", exec(pay), true),
+        // A host asks nothing of another one's copies.
+        ("evenkeel.host.h1", logs(shop), false),
+        ("evenkeel.host.h1.leads", exec(shop), false),
+    ] {
+        let told = format!("{user}: {action:?}");
+        let (written, answer) = asked(&world, listen, user, action).await;
+        assert_eq!((written, matches!(answer, Frame::Accepted(_))), (may, may), "{told}: {answer:?}");
+    }
+    // Who reached in is kept, who looked is not.
+    let mut events = Vec::new();
+    for _ in 0..100 {
+        events = world.store("evenkeel.user.joe").list("events/h1.instance/").await.unwrap().kvs;
+        if events.len() >= 2 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let texts: Vec<String> =
+        events.iter().map(|kv| String::from_utf8_lossy(&kv.value).into_owned()).collect();
+    assert_eq!(texts.len(), 2, "{texts:?}");
+    assert!(texts[0].contains("evenkeel.user.ann runs `id`") && texts[0].contains(shop), "{texts:?}");
+    assert!(texts[1].contains("evenkeel.user.operator runs `id`") && texts[1].contains(pay), "{texts:?}");
+    controller.abort();
 }

@@ -14,15 +14,18 @@ use evenkeel_api::network::Cidr;
 use evenkeel_api::quantity::{Bytes, MilliCpus, Span};
 use evenkeel_api::service::{Limits, Protocol, Template};
 use evenkeel_engine::reference::by_digest;
-use evenkeel_engine::{Deadlines, Docker, Engine, EngineError, FakeEngine, NetworkCreate};
+use evenkeel_engine::{Deadlines, Docker, Engine, EngineError, FakeEngine, Inside, NetworkCreate};
 use evenkeel_plan::instance::container::{
     Container, ContainerSpec, ContainerState, MountSpec, MountWhat, NetworkAttachment, NetworkChoice,
     PortBinding, label,
 };
 
+#[path = "engine_parity/inside.rs"]
+mod inside;
+
 /// An engine, and names that no other run uses.
 struct World {
-    engine: Arc<dyn Engine>,
+    engine: Arc<dyn Inside>,
     image: String,
     uid: String,
 }
@@ -133,6 +136,7 @@ async fn all_cases(world: &World) {
     volumes(world).await;
     networks(world).await;
     images(world).await;
+    inside::all(world).await;
 }
 
 async fn info(world: &World) {

@@ -22,7 +22,7 @@ Examples:
   evenkeel completion zsh >/usr/local/share/zsh/site-functions/_evenkeel
   evenkeel completion fish >~/.config/fish/completions/evenkeel.fish
 
-Names of services, hosts and namespaces are those of the cluster that the settings lead to. Where it does not answer at
+Names of services, copies, hosts and namespaces are those of the cluster that the settings lead to. Where it does not answer at
 once, none are offered, without a word.")]
 pub struct Completion {
     /// The shell
@@ -85,7 +85,7 @@ fn ask(settings: &Settings, names: Names) -> Option<BTreeSet<String>> {
 /// The names of what has a document.
 async fn known(store: &Arc<dyn Store>, names: Names) -> Option<BTreeSet<String>> {
     let kinds: &[Kind] = match names {
-        Names::Services | Names::Scaled => &[Kind::Service],
+        Names::Services | Names::Scaled | Names::Copies => &[Kind::Service],
         Names::Namespaces => &[Kind::Service, Kind::HealthCheck],
         Names::Hosts => &[Kind::Host],
         Names::Objects => &[Kind::Service, Kind::Host],
@@ -98,6 +98,13 @@ async fn known(store: &Arc<dyn Store>, names: Names) -> Option<BTreeSet<String>>
             }
         }
     }
+    if names == Names::Copies {
+        for kv in store.list(&prefix::instances()).await.ok()?.kvs {
+            if let Ok(Key::Instance(_, copy)) = kv.key.parse() {
+                found.insert(copy.to_string());
+            }
+        }
+    }
     Some(found)
 }
 
@@ -105,6 +112,6 @@ fn name(object: &ObjectRef, names: Names) -> Option<String> {
     match names {
         Names::Namespaces => object.namespace().map(ToString::to_string),
         Names::Scaled => Some(format!("{}=", object.path())),
-        Names::Services | Names::Hosts | Names::Objects => Some(object.path()),
+        Names::Services | Names::Hosts | Names::Objects | Names::Copies => Some(object.path()),
     }
 }

@@ -60,6 +60,9 @@ pub struct Controller {
     /// The resolvers that outside names are asked of
     #[arg(long, env = "EVENKEEL_RESOLV", value_name = "FILE", default_value = "/etc/resolv.conf")]
     pub resolv: PathBuf,
+    /// The port at which people reach the copies of this host (`evenkeel logs`, `exec` and so on); 0: none
+    #[arg(long, env = "EVENKEEL_SESSIONS_PORT", value_name = "PORT", default_value_t = evenkeel_api::session::PORT)]
+    pub sessions_port: u16,
     /// Controllers here may lead
     #[arg(long, env = "EVENKEEL_LEAD", value_name = "BOOL", default_value_t = false, num_args = 0..=1,
           default_missing_value = "true", action = clap::ArgAction::Set)]
@@ -87,6 +90,11 @@ impl Controller {
     /// its own: it must not hang with the others.
     pub fn controllers(&self) -> Vec<Name> {
         self.wanted().filter(|name| (*name == Name::Watchdog) == self.watchdog).collect()
+    }
+
+    /// The port for sessions, if there is to be one.
+    pub fn sessions(&self) -> Option<u16> {
+        Some(self.sessions_port).filter(|port| *port != 0)
     }
 
     fn wanted(&self) -> impl Iterator<Item = Name> {

@@ -324,6 +324,7 @@ impl Host {
             state_dir: state_dir.clone(),
             policy: nowhere(),
             registry_auth: nowhere(),
+            sessions: None,
         };
         tasks.spawn(async { Ok(instance::run(deps).await?) });
         let deps = dns::DnsDeps {

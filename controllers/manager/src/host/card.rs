@@ -137,7 +137,8 @@ impl Card {
         let machine = self.deps.machine.observe().await.map_err(PassError::Machine)?;
         let engine = engine(&*self.deps.engine, uid).await.map_err(PassError::Engine)?;
         let (address, version) = (self.deps.settings.address, &self.deps.settings.version);
-        Ok(facts(address, &machine, &engine, version, self.has_watchdog()))
+        let found = facts(address, &machine, &engine, version, self.has_watchdog());
+        Ok(Facts { sessions: self.deps.settings.sessions, ..found })
     }
 
     fn has_watchdog(&self) -> bool {

@@ -57,6 +57,8 @@ pub struct HostSettings {
     pub boot_id: String,
     /// The version of the controllers.
     pub version: String,
+    /// The port at which people reach its copies, if they do.
+    pub sessions: Option<u16>,
     /// How long after its last renewal the host counts as gone.
     pub lease_ttl: Duration,
     /// How often the lease is renewed.
@@ -73,6 +75,7 @@ impl HostSettings {
             address,
             boot_id,
             version,
+            sessions: None,
             lease_ttl: ALIVE_TTL,
             renew_every: Duration::from_millis(700),
             observe_every: Duration::from_secs(15),

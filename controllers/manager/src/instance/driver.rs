@@ -107,6 +107,9 @@ impl Driver {
             let listener = exec::listen(&path).map_err(|source| Error::Exec { path, source })?;
             tasks.spawn(exec::serve(listener, deps.engine.clone(), running.clone()));
         }
+        if let Some(sessions) = &deps.sessions {
+            sessions.begin(&deps.host, &writer).map_err(Error::Sessions)?;
+        }
         let (engine, host) = (deps.engine.clone(), deps.host.clone());
         let generations = writer.generations();
         Ok(Self {

@@ -162,7 +162,7 @@ fn saw(container: Option<Container>) -> Outcome {
 }
 
 /// Whether a container bears our labels for that instance.
-fn is_ours(container: &Container, uid: &str, id: &InstanceId) -> bool {
+pub(super) fn is_ours(container: &Container, uid: &str, id: &InstanceId) -> bool {
     use evenkeel_plan::instance::container::label::CLUSTER;
     container.labels.get(CLUSTER).is_some_and(|of| of == uid) && container.instance().as_ref() == Some(id)
 }

@@ -16,6 +16,7 @@ mod files;
 mod guards;
 mod pulls;
 mod report;
+mod sessions;
 mod slot;
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,8 @@ use evenkeel_engine::Engine;
 use evenkeel_runtime::disk::{DiskError, StateDir};
 use evenkeel_runtime::env::Env;
 use evenkeel_runtime::store::Store;
+
+pub use sessions::Sessions;
 
 /// What the controller is made of.
 #[derive(Clone)]
@@ -48,6 +51,8 @@ pub struct InstanceDeps {
     pub policy: PathBuf,
     /// Registry credentials, a docker `config.json`; need not exist.
     pub registry_auth: PathBuf,
+    /// How people reach the copies of this host; `None`: not at all.
+    pub sessions: Option<Sessions>,
 }
 
 /// Why the controller ended.
@@ -56,6 +61,9 @@ pub enum Error {
     /// Its state cannot be kept.
     #[error("the instance controller cannot keep its state")]
     Disk(#[source] DiskError),
+    /// No thread can be had for sessions.
+    #[error("no thread for sessions")]
+    Sessions(#[source] std::io::Error),
     /// The channel of the checks cannot be opened.
     #[error("cannot listen on {path}")]
     Exec {

@@ -98,6 +98,7 @@ impl World {
             state_dir: self.folder.path().into(),
             policy: self.folder.path().join("policy.yaml"),
             registry_auth: self.folder.path().join("registry.json"),
+            sessions: None,
         };
         self.controller = Some(tokio::spawn(async move { run(deps).await.unwrap() }));
     }

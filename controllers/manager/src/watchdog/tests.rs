@@ -149,6 +149,7 @@ impl World {
             state_dir: self.dir.clone(),
             policy: "/nowhere/policy.yaml".into(),
             registry_auth: "/nowhere/registry.json".into(),
+            sessions: None,
         };
         self.controller = Some(tokio::spawn(async move { instance::run(deps).await.unwrap() }));
     }

@@ -85,6 +85,8 @@ pub fn facts(lan: Ipv4Addr, machine: &Machine, engine: &Engine, evenkeel: &str, 
         taken: taken(machine, engine),
         evenkeel: evenkeel.to_owned(),
         watchdog,
+        // Set by hand, not found.
+        sessions: None,
     }
 }
 

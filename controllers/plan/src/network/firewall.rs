@@ -9,6 +9,7 @@ use std::fmt::Write;
 use std::net::Ipv4Addr;
 
 use evenkeel_api::network::Cidr;
+use evenkeel_api::session::PORT;
 
 use super::ranges::collapse;
 use super::state::{Pair, Published};
@@ -39,7 +40,7 @@ pub struct Member {
 pub struct Rules {
     /// The networks, sorted by bridge.
     pub members: Vec<Member>,
-    /// Addresses whose etcd ports containers may not reach: all hosts, and wherever else etcd is.
+    /// Addresses whose ports of etcd and for sessions containers may not reach: all hosts, and wherever else etcd is.
     pub guarded: BTreeSet<Ipv4Addr>,
     /// Ports of this host that lead into containers of ours.
     pub published: BTreeSet<Published>,
@@ -158,13 +159,12 @@ fn forward(out: &mut String, rules: &Rules) {
     for member in &rules.members {
         let _ = writeln!(out, "    iifname \"{}\" ip saddr != {} counter drop", member.bridge, member.part);
     }
-    out.push_str(
-        "    iifname != @bridges ip saddr @parts counter drop
-    iifname @bridges ip daddr @guarded tcp dport { 2379, 2380 } counter drop
-    ct state established,related accept
-    ct status dnat accept
-",
+    out.push_str("    iifname != @bridges ip saddr @parts counter drop\n");
+    let _ = writeln!(
+        out,
+        "    iifname @bridges ip daddr @guarded tcp dport {{ 2379, 2380, {PORT} }} counter drop"
     );
+    out.push_str("    ct state established,related accept\n    ct status dnat accept\n");
     for member in &rules.members {
         let (bridge, pools) = (&member.bridge, list(&member.pools));
         let _ = writeln!(out, "    iifname \"{bridge}\" ip daddr != {pools} ip daddr @pools counter drop");

@@ -119,6 +119,7 @@ impl Bench {
             state_dir: StateDir::on(Arc::new(MemoryDisk::new()), Path::new("/state")),
             policy: "policy.yaml".into(),
             registry_auth: "registry.json".into(),
+            sessions: None,
         };
         Self { store, driver: Driver::start(deps).await.unwrap() }
     }

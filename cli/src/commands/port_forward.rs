@@ -1,0 +1,164 @@
+//! `evenkeel port-forward`: a port of a copy, on this machine.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use clap::Args;
+use evenkeel_api::name::{HostName, InstanceId, Namespace};
+use evenkeel_api::session::{Action, Challenge};
+use evenkeel_sessions::{Frame, pipe};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::sleep;
+
+use crate::config::Settings;
+use crate::failure::Failure;
+use crate::output::say;
+use crate::sessions::target::Target;
+use crate::sessions::{Begun, Desk};
+
+/// Of what, and which.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  evenkeel port-forward shop/web 8080:80     http://127.0.0.1:8080, until Ctrl-C
+  evenkeel port-forward shop.db.1.4 5432     the same number on both sides
+  evenkeel port-forward shop/db 0:5432       any port that is free here
+
+Of a service it is the first ready copy; when that goes, the next one. It may be done by whoever may change the namespace, and
+leaves an event. What listens on the copy's own 127.0.0.1 alone is not reached.")]
+pub struct PortForward {
+    /// SERVICE, NAMESPACE/SERVICE, or a copy as `evenkeel get copies` shows it
+    #[arg(value_name = "SERVICE|COPY")]
+    target: String,
+    /// The port here, and the one in the copy
+    #[arg(value_name = "[LOCAL:]REMOTE", value_parser = ports)]
+    ports: (u16, u16),
+    /// The namespace of a service that is named without one
+    #[arg(short, long, env = "EVENKEEL_NAMESPACE")]
+    namespace: Option<Namespace>,
+}
+
+/// Until another copy is looked for.
+const PAUSE: Duration = Duration::from_secs(1);
+
+fn ports(text: &str) -> Result<(u16, u16), String> {
+    let (local, remote) = text.split_once(':').unwrap_or((text, text));
+    let number = |text: &str| text.parse::<u16>().map_err(|_| format!("{text:?} is no port"));
+    match (number(local)?, number(remote)?) {
+        (_, 0) => Err("no copy has a port 0".to_owned()),
+        both => Ok(both),
+    }
+}
+
+impl PortForward {
+    /// Forwards until it is told to end.
+    ///
+    /// # Errors
+    /// The port here is taken, there is no such copy, or one may not.
+    pub async fn run(&self, settings: &Settings) -> Result<(), Failure> {
+        let target = Target::read(&self.target, self.namespace.as_ref())?;
+        let desk = Desk::new(settings)?;
+        let (local, port) = self.ports;
+        let mut stands = self.begin(&desk, &target).await?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, local)).await.map_err(|error| {
+            Failure::new(format!("port {local} of this machine: {error}; name another as LOCAL:{port}"))
+        })?;
+        let here = listener.local_addr()?;
+        loop {
+            say!("{here} leads to port {port} of {} on {}", stands.copy, stands.host);
+            let ended = stands.forward(&desk, &listener).await;
+            eprintln!("evenkeel: the session with {} ended: {ended}", stands.host);
+            if matches!(target, Target::Copy(_)) {
+                return Err(Failure::new(format!("{} is not reached any more", stands.copy)));
+            }
+            stands = loop {
+                sleep(PAUSE).await;
+                match self.begin(&desk, &target).await {
+                    Ok(stands) => break stands,
+                    Err(failure) => eprintln!("evenkeel: {failure}"),
+                }
+            };
+        }
+    }
+
+    async fn begin(&self, desk: &Desk, target: &Target) -> Result<Stands, Failure> {
+        let (copy, host) = target.one(&desk.store).await?;
+        let begun = desk.ask(&host, Action::Forward { copy: copy.clone(), port: self.ports.1 }).await?;
+        let token =
+            begun.token.ok_or_else(|| Failure::new(format!("host {host} lets no connection through")))?;
+        Ok(Stands { copy, host, token, begun })
+    }
+}
+
+/// A session that stands.
+struct Stands {
+    copy: InstanceId,
+    host: HostName,
+    token: Challenge,
+    begun: Begun,
+}
+
+impl Stands {
+    /// Takes connections until the session ends: why it did.
+    async fn forward(&mut self, desk: &Desk, listener: &TcpListener) -> String {
+        loop {
+            tokio::select! {
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, _)) => {
+                        let (desk, host) = (desk.clone(), self.host.clone());
+                        let (address, token) = (self.begun.address, self.token);
+                        tokio::spawn(async move {
+                            if let Err(failure) = carry(&desk, &host, address, token, stream).await {
+                                eprintln!("evenkeel: {failure}");
+                            }
+                        });
+                    }
+                    // Out of file descriptors: they come back.
+                    Err(_) => sleep(PAUSE).await,
+                },
+                heard = self.begun.link.receive() => match heard {
+                    Ok(Frame::Refused(why)) => return why,
+                    Ok(_) => {}
+                    Err(broken) => return broken.to_string(),
+                },
+            }
+        }
+    }
+}
+
+async fn carry(
+    desk: &Desk,
+    host: &HostName,
+    address: std::net::SocketAddr,
+    token: Challenge,
+    stream: TcpStream,
+) -> Result<(), Failure> {
+    let (sender, mut receiver) = desk.join(host, address, token).await?.split();
+    let (from, to) = stream.into_split();
+    match pipe(&sender, &mut receiver, from, to, Frame::Input).await {
+        Ok(()) => {
+            receiver.finish(sender, Frame::End(0)).await;
+            Ok(())
+        }
+        Err(broken) => Err(Failure::new(format!("a connection through {host} ended: {broken}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_are_one_or_two_numbers() {
+        for (text, expected) in [
+            ("80", Some((80, 80))),
+            ("8080:80", Some((8080, 80))),
+            ("0:80", Some((0, 80))),
+            ("80:0", None),
+            ("a", None),
+            ("1:2:3", None),
+        ] {
+            assert_eq!(ports(text).ok(), expected, "{text}");
+        }
+    }
+}

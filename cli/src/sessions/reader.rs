@@ -1,0 +1,142 @@
+//! The lines of one copy, read from its host for as long as the copy is there.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use evenkeel_api::key::Key;
+use evenkeel_api::name::{HostName, InstanceId};
+use evenkeel_api::record::Timestamp;
+use evenkeel_api::session::{Action, Since};
+use evenkeel_runtime::mirror::Mirror;
+use evenkeel_sessions::Frame;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::sleep;
+
+use super::{Begun, Desk};
+use crate::failure::Failure;
+
+/// Lines of one copy that wait to be shown.
+const WAITING: usize = 64;
+/// Between two tries to read a copy; the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(4));
+
+/// What a copy's reader tells.
+pub enum Told {
+    /// A line: of which copy, when it was written, whether to standard error, and its text with its end.
+    Line { copy: usize, time: String, error: bool, text: Bytes, waits: OwnedSemaphorePermit },
+    /// Its host does not answer, or not any more.
+    Trouble { copy: usize, why: String },
+    /// It is read.
+    Reads { copy: usize },
+    /// There is nothing more.
+    Over { copy: usize },
+}
+
+/// Reads one copy.
+pub struct Reader {
+    pub desk: Desk,
+    pub copy: InstanceId,
+    pub host: HostName,
+    /// By which it is known to whom it tells.
+    pub number: usize,
+    pub since: Option<Since>,
+    pub tail: Option<u64>,
+    /// While its record stands there, it is read; `None`: once.
+    pub follow: Option<Mirror>,
+    pub tell: mpsc::Sender<Told>,
+}
+
+impl Reader {
+    /// Until there is nothing more, or nobody listens.
+    pub async fn run(mut self) {
+        let room = Arc::new(Semaphore::new(WAITING));
+        let (mut last, mut pause) = (String::new(), PAUSES.0);
+        loop {
+            match self.begin(&last).await {
+                Ok(begun) => {
+                    pause = PAUSES.0;
+                    let _nobody = self.tell.send(Told::Reads { copy: self.number }).await;
+                    if let Err(why) = self.pass_on(begun, &room, &mut last).await {
+                        self.trouble(why).await;
+                    }
+                }
+                Err(failure) => self.trouble(failure.message).await,
+            }
+            if !self.goes_on() || self.tell.is_closed() {
+                break;
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(PAUSES.1);
+            if !self.goes_on() {
+                break;
+            }
+        }
+        let _nobody = self.tell.send(Told::Over { copy: self.number }).await;
+    }
+
+    async fn trouble(&self, why: String) {
+        let _nobody = self.tell.send(Told::Trouble { copy: self.number, why }).await;
+    }
+
+    /// Whether it is looked at again: a container may end and start again.
+    fn goes_on(&self) -> bool {
+        let key = Key::Instance(self.host.clone(), self.copy.clone());
+        self.follow.as_ref().is_some_and(|mirror| mirror.get(&key).is_some())
+    }
+
+    async fn begin(&mut self, last: &str) -> Result<Begun, Failure> {
+        // Again: from what was seen last. Engines look at whole seconds, so some of it comes twice.
+        if let Ok(time) = last.parse::<jiff::Timestamp>() {
+            (self.since, self.tail) = (Some(Since::At(Timestamp(time.as_millisecond()))), None);
+        }
+        let follow = self.follow.is_some();
+        let action = Action::Logs { copy: self.copy.clone(), follow, since: self.since, tail: self.tail };
+        self.desk.ask(&self.host, action).await
+    }
+
+    async fn pass_on(&self, begun: Begun, room: &Arc<Semaphore>, last: &mut String) -> Result<(), String> {
+        let (mut link, seen) = (begun.link, last.clone());
+        loop {
+            let frame = link.receive().await.map_err(|error| format!("host {}: {error}", self.host))?;
+            let (data, error) = match frame {
+                Frame::Output(data) => (data, false),
+                Frame::Error(data) => (data, true),
+                Frame::End(_) => return Ok(()),
+                Frame::Refused(why) => return Err(format!("host {}: {why}", self.host)),
+                _ => continue,
+            };
+            let (time, text) = split(data);
+            if !seen.is_empty() && *time <= *seen {
+                continue;
+            }
+            last.clone_from(&time);
+            let Ok(waits) = room.clone().acquire_owned().await else { return Ok(()) };
+            let line = Told::Line { copy: self.number, time, error, text, waits };
+            if self.tell.send(line).await.is_err() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// A line's time and its text.
+fn split(line: Bytes) -> (String, Bytes) {
+    match line.iter().position(|byte| *byte == b' ') {
+        Some(space) => (String::from_utf8_lossy(&line[..space]).into_owned(), line.slice(space + 1..)),
+        None => (String::new(), line),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_has_its_time_before_it() {
+        let (time, text) = split(Bytes::from_static(b"2026-11-30T02:18:26.123456789Z hello world\n"));
+        assert_eq!((time.as_str(), &text[..]), ("2026-11-30T02:18:26.123456789Z", &b"hello world\n"[..]));
+        assert!(time.parse::<jiff::Timestamp>().is_ok());
+        assert_eq!(split(Bytes::from_static(b"x")), (String::new(), Bytes::from_static(b"x")));
+    }
+}

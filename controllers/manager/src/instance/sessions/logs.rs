@@ -1,0 +1,53 @@
+//! What a copy wrote, and what it writes.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use evenkeel_api::record::Timestamp;
+use evenkeel_api::session::Since;
+use evenkeel_engine::{Inside, Lines, Piece};
+use evenkeel_sessions::{Frame, MAX_DATA, Sender};
+use futures_util::StreamExt;
+
+use super::{Ended, Ends};
+use evenkeel_engine::inside::Output;
+
+/// Which lines are meant.
+pub(super) fn lines(since: Option<Since>, tail: Option<u64>, follow: bool) -> Lines {
+    let since = since.map(|since| match since {
+        Since::At(time) => time,
+        // This clock's, as the engine's times are.
+        Since::Ago(span) => {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            Timestamp(i64::try_from(now.saturating_sub(span.0).as_millis()).unwrap_or(i64::MAX))
+        }
+    });
+    Lines { since, tail, follow }
+}
+
+pub(super) async fn serve(
+    engine: &dyn Inside,
+    container: &str,
+    lines: Lines,
+    ends: &mut Ends,
+) -> Result<i64, Ended> {
+    let output = engine.logs(container, lines).await?;
+    tokio::select! {
+        done = pass_on(output, &ends.sender) => done.map(|()| 0),
+        // Nothing more is asked; that whoever did is gone shows here.
+        gone = async { loop { if let Err(gone) = ends.receiver.receive().await { break gone } } } => Err(gone.into()),
+    }
+}
+
+/// Sends output as it comes, at the pace at which it is taken.
+pub(super) async fn pass_on(mut output: Output, sender: &Sender) -> Result<(), Ended> {
+    while let Some(piece) = output.next().await {
+        let (mut data, frame): (_, fn(_) -> Frame) = match piece? {
+            Piece::Output(data) => (data, Frame::Output),
+            Piece::Error(data) => (data, Frame::Error),
+        };
+        while !data.is_empty() {
+            sender.send(frame(data.split_to(data.len().min(MAX_DATA)))).await?;
+        }
+    }
+    Ok(())
+}

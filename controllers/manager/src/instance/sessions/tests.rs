@@ -1,0 +1,234 @@
+//! Sessions with a host whose engine and store are in memory.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use evenkeel_api::key::Controller;
+use evenkeel_api::session::{Destination, Since, Usage};
+use evenkeel_engine::FakeEngine;
+use evenkeel_etcd::MemoryStore;
+use evenkeel_plan::instance::container::label;
+use evenkeel_runtime::env::{Env, SystemClock};
+use evenkeel_runtime::store::TxnBuilder;
+use evenkeel_sessions::{Opening, call};
+use tokio::net::TcpListener;
+
+use super::*;
+
+struct World {
+    store: MemoryStore,
+    engine: FakeEngine,
+    address: SocketAddr,
+}
+
+const COPY: &str = "shop.web.1.1";
+
+fn copy() -> InstanceId {
+    COPY.parse().unwrap()
+}
+
+fn host() -> HostName {
+    "h1".parse().unwrap()
+}
+
+impl World {
+    async fn new() -> Self {
+        let (store, engine) = (MemoryStore::new(1), FakeEngine::new());
+        let cluster = Cluster { uid: "u1".into(), epoch: 1, level: 1, floor: 0 };
+        let put = TxnBuilder::new().put(&Key::Cluster, serde_json::to_vec(&cluster).unwrap());
+        store.commit(&put.build().unwrap()).await.unwrap();
+        let own: Arc<dyn Store> = Arc::new(store.client(1));
+        let env = Arc::new(Env::new(SystemClock, 1));
+        let writer = Writer::new(own.clone(), env, host(), Controller::Instance);
+        let here = Here { host: host(), store: own, engine: Arc::new(engine.clone()), writer };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(Server::new(host(), None, here).answer(listener));
+        let world = Self { store, engine, address };
+        world.container(COPY, "u1");
+        world
+    }
+
+    fn container(&self, name: &str, uid: &str) {
+        let labels = [(label::CLUSTER, uid), (label::INSTANCE, name)];
+        let labels = labels.map(|(label, of)| (label.to_owned(), of.to_owned()));
+        self.engine.add_foreign(name, BTreeMap::from(labels));
+    }
+
+    /// Asks for it, with the right to.
+    async fn ask(&self, action: Action) -> Link {
+        let (hello, mut link) = call(&host(), self.address, None).await.unwrap();
+        let key = Key::asks(&action, hello.challenge);
+        let session = Session { by: "ann".into(), host: host(), action };
+        let put = TxnBuilder::new().put(&key, serde_json::to_vec(&session).unwrap());
+        self.store.client(2).commit(&put.build().unwrap()).await.unwrap();
+        link.send(Frame::Open(Opening::Ask(session))).await.unwrap();
+        assert_eq!(link.receive().await.unwrap(), Frame::Accepted(None));
+        link
+    }
+
+    /// All that comes of it, to its end.
+    async fn all(&self, action: Action) -> (Vec<Frame>, Frame) {
+        let mut link = self.ask(action).await;
+        let mut frames = Vec::new();
+        loop {
+            match link.receive().await.unwrap() {
+                last @ (Frame::End(_) | Frame::Refused(_)) => return (frames, last),
+                frame => frames.push(frame),
+            }
+        }
+    }
+}
+
+fn logs(follow: bool) -> Action {
+    Action::Logs { copy: copy(), follow, since: None, tail: None }
+}
+
+fn exec(command: &[&str], stdin: bool) -> Action {
+    let command = command.iter().map(ToString::to_string).collect();
+    Action::Exec { copy: copy(), command, tty: false, stdin }
+}
+
+#[tokio::test]
+async fn what_a_copy_writes_is_told_and_followed() {
+    let world = World::new().await;
+    world.engine.writes(COPY, "one", false);
+    world.engine.writes(COPY, "two", true);
+    let (frames, last) = world.all(logs(false)).await;
+    assert_eq!(last, Frame::End(0));
+    assert!(
+        matches!(&frames[..], [Frame::Output(one), Frame::Error(two)]
+        if one.ends_with(b" one\n") && two.ends_with(b" two\n")),
+        "{frames:?}"
+    );
+    let mut link = world.ask(logs(true)).await;
+    for text in ["one", "two", "three"] {
+        if text == "three" {
+            world.engine.writes(COPY, text, false);
+        }
+        let (Frame::Output(line) | Frame::Error(line)) = link.receive().await.unwrap() else {
+            panic!("no line")
+        };
+        assert!(line.ends_with(format!(" {text}\n").as_bytes()), "{line:?}");
+    }
+    world.engine.crash(COPY, 1, false);
+    assert_eq!(link.receive().await.unwrap(), Frame::End(0));
+}
+
+#[tokio::test]
+async fn commands_are_typed_to_and_end_as_they_end() {
+    let world = World::new().await;
+    let (frames, last) = world.all(exec(&["sh", "-c", "exit 7"], false)).await;
+    assert_eq!((frames, last), (Vec::new(), Frame::End(7)));
+    let mut link = world.ask(exec(&["cat"], true)).await;
+    link.send(Frame::Input(Bytes::from_static(b"hi"))).await.unwrap();
+    assert_eq!(link.receive().await.unwrap(), Frame::Output(Bytes::from_static(b"hi")));
+    link.send(Frame::InputEnd).await.unwrap();
+    assert_eq!(link.receive().await.unwrap(), Frame::End(0));
+    let (_, last) = world.all(exec(&[], false)).await;
+    assert!(matches!(last, Frame::Refused(why) if why.contains("no command")));
+}
+
+#[tokio::test]
+async fn what_is_not_ours_is_not_reached_whatever_its_name_is() {
+    let world = World::new().await;
+    world.container("shop.other.1.1", "u2");
+    for name in ["shop.other.1.1", "shop.none.1.1"] {
+        let copy: InstanceId = name.parse().unwrap();
+        let (_, last) = world.all(Action::Logs { copy, follow: false, since: None, tail: None }).await;
+        assert!(matches!(&last, Frame::Refused(why) if why.contains("has no container on h1")), "{last:?}");
+    }
+    let (_, last) = world.all(Action::Usage { service: None, follow: false }).await;
+    assert_eq!(last, Frame::End(0));
+}
+
+#[tokio::test]
+async fn files_go_into_folders_and_beside_what_is_there() {
+    let world = World::new().await;
+    // As much of a head as the engine in memory looks at.
+    let mut entry = vec![0; 1024];
+    entry[..4].copy_from_slice(b"kept");
+    entry[124..135].copy_from_slice(b"00000000005");
+    entry[156] = b'0';
+    entry[512..517].copy_from_slice(b"hello");
+    let entry = Bytes::from(entry);
+    for (path, folder, name) in [
+        ("/tmp", "/tmp/", None),
+        ("/tmp/", "/tmp/", None),
+        ("/", "/", None),
+        ("/tmp/kept", "/tmp/", Some("kept")),
+        ("/new", "/", Some("new")),
+    ] {
+        let mut link = world.ask(Action::Store { copy: copy(), path: path.to_owned() }).await;
+        let Frame::Answer(answer) = link.receive().await.unwrap() else { panic!("no answer") };
+        let expected = Destination { folder: folder.to_owned(), name: name.map(str::to_owned) };
+        assert_eq!(serde_json::from_slice::<Destination>(&answer).unwrap(), expected, "{path}");
+        link.send(Frame::Input(entry.clone())).await.unwrap();
+        link.send(Frame::InputEnd).await.unwrap();
+        assert_eq!(link.receive().await.unwrap(), Frame::End(0));
+    }
+    let (frames, last) = world.all(Action::Fetch { copy: copy(), path: "/tmp/kept".to_owned() }).await;
+    assert_eq!((&frames[0], last), (&Frame::Output(entry), Frame::End(0)));
+    // Broken off, it is not taken.
+    let mut link = world.ask(Action::Store { copy: copy(), path: "/tmp/".to_owned() }).await;
+    assert!(matches!(link.receive().await.unwrap(), Frame::Answer(_)));
+    link.send(Frame::Refused("no more".to_owned())).await.unwrap();
+    assert!(matches!(link.receive().await.unwrap(), Frame::Refused(why) if why.contains("no more")));
+}
+
+#[tokio::test]
+async fn usage_is_of_running_copies_and_each_round_has_an_end() {
+    let world = World::new().await;
+    world.container("pay.web.1.1", "u1");
+    let service = Some("shop/web".parse().unwrap());
+    for (service, count) in [(service, 1), (None, 2)] {
+        let (frames, last) = world.all(Action::Usage { service, follow: false }).await;
+        let rounds: Vec<Vec<Usage>> = frames
+            .iter()
+            .map(|frame| match frame {
+                Frame::Answer(answer) => serde_json::from_slice(answer).unwrap(),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!((rounds.iter().map(Vec::len).collect::<Vec<_>>(), last), (vec![count, 0], Frame::End(0)));
+    }
+}
+
+#[tokio::test]
+async fn a_port_needs_an_address() {
+    let world = World::new().await;
+    let action = Action::Forward { copy: copy(), port: 80 };
+    let (hello, mut link) = call(&host(), world.address, None).await.unwrap();
+    let session = Session { by: "ann".into(), host: host(), action: action.clone() };
+    let put =
+        TxnBuilder::new().put(&Key::asks(&action, hello.challenge), serde_json::to_vec(&session).unwrap());
+    world.store.client(2).commit(&put.build().unwrap()).await.unwrap();
+    link.send(Frame::Open(Opening::Ask(session))).await.unwrap();
+    let Frame::Accepted(Some(token)) = link.receive().await.unwrap() else { panic!("no token") };
+    let (_, mut joined) = call(&host(), world.address, None).await.unwrap();
+    joined.send(Frame::Open(Opening::Join(token))).await.unwrap();
+    assert_eq!(joined.receive().await.unwrap(), Frame::Accepted(None));
+    assert!(matches!(joined.receive().await.unwrap(), Frame::Refused(why) if why.contains("no address")));
+}
+
+#[test]
+fn records_of_sessions_are_one_line_and_not_of_those_that_look() {
+    let asked = |action| event(&Session { by: "ann".into(), host: host(), action });
+    let long = "x".repeat(1000);
+    let event = asked(exec(&["sh", "-c", "a\nb", &long], false)).unwrap();
+    assert!(event.message.starts_with("ann runs `sh -c a b xxx") && event.message.len() < 400, "{event:?}");
+    assert_eq!((event.reason.as_str(), event.instance), ("Exec", Some(copy())));
+    assert!(asked(logs(false)).is_none());
+    assert!(asked(Action::Usage { service: None, follow: true }).is_none());
+}
+
+#[test]
+fn an_age_is_counted_from_the_hosts_own_now() {
+    let ago = |seconds| Some(Since::Ago(evenkeel_api::quantity::Span(Duration::from_secs(seconds))));
+    let (old, young) = (logs::lines(ago(600), None, false), logs::lines(ago(60), Some(3), true));
+    let between = young.since.unwrap().0 - old.since.unwrap().0;
+    assert!((539_000..541_000).contains(&between), "{between}");
+    assert_eq!((young.tail, young.follow), (Some(3), true));
+    assert_eq!(logs::lines(None, None, false).since, None);
+}
