@@ -14,7 +14,7 @@ fn talker(version: &str, deploy: &str) -> String {
     )
 }
 
-fn stand(lab: &Lab, document: &str, copies: usize) {
+fn stand(lab: &Lab, document: &str, copies: u32) {
     lab.put("networks/lan", &documents::lan());
     lab.put("services/shop/web", document);
     lab.settled("shop/web", copies, 90);

@@ -78,7 +78,7 @@ impl Logs {
     pub async fn run(&self, settings: &Settings) -> Result<(), Failure> {
         let target = Target::read(&self.target, self.namespace.as_ref())?;
         let desk = Desk::new(settings)?;
-        let mirror = Mirror::start(desk.store.clone(), vec![prefix::instances()]);
+        let mirror = Mirror::start(desk.store.clone(), vec![prefix::instances(), prefix::observed()]);
         if tokio::time::timeout(STORE_WITHIN, mirror.synced()).await.is_err() {
             desk.store.get(&Key::Cluster).await?;
             return Err(Failure::timed_out("etcd did not answer in time"));

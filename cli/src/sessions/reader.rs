@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use evenkeel_api::key::Key;
 use evenkeel_api::name::{HostName, InstanceId};
-use evenkeel_api::record::Timestamp;
+use evenkeel_api::record::{InstanceState, Observed, Timestamp};
 use evenkeel_api::session::{Action, Since};
 use evenkeel_runtime::mirror::Mirror;
 use evenkeel_sessions::Frame;
@@ -53,6 +53,10 @@ impl Reader {
         let room = Arc::new(Semaphore::new(WAITING));
         let (mut last, mut pause) = (String::new(), PAUSES.0);
         loop {
+            self.is_made().await;
+            if self.follow.is_some() && !self.goes_on() {
+                break;
+            }
             match self.begin(&last).await {
                 Ok(begun) => {
                     pause = PAUSES.0;
@@ -77,6 +81,25 @@ impl Reader {
 
     async fn trouble(&self, why: String) {
         let _nobody = self.tell.send(Told::Trouble { copy: self.number, why }).await;
+    }
+
+    /// Waits until there is a container to read, where more is to come: before that its host could only say that there
+    /// is none.
+    async fn is_made(&self) {
+        let Some(mirror) = &self.follow else { return };
+        let key = Key::Observed(self.host.clone(), self.copy.clone());
+        let mut changed = mirror.subscribe();
+        while self.goes_on() {
+            match mirror.stands::<Observed>(&key).map(|observed| observed.value.state) {
+                None
+                | Some(
+                    InstanceState::Waiting { .. } | InstanceState::Pulling | InstanceState::Stopped { .. },
+                ) => {
+                    changed.next().await;
+                }
+                Some(_) => return,
+            }
+        }
     }
 
     /// Whether it is looked at again: a container may end and start again.

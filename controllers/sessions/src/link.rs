@@ -216,10 +216,8 @@ where
         let mut to = to;
         loop {
             match receiver.receive().await? {
-                Frame::Input(data) | Frame::Output(data) => {
-                    if to.write_all(&data).await.is_err() {
-                        return Ok(());
-                    }
+                Frame::Input(data) | Frame::Output(data) if to.write_all(&data).await.is_err() => {
+                    return Ok(());
                 }
                 Frame::InputEnd => {
                     let _gone = to.shutdown().await;

@@ -5,13 +5,14 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use evenkeel_api::name::HostName;
 use evenkeel_api::session::{Action, Challenge, Session};
 use evenkeel_cluster::{Authority, Subject, Use};
+use evenkeel_runtime::env::{SystemClock, WallClock};
 use evenkeel_sessions::{Copies, Frame, Identity, Link, Opening, Refused, Server, call};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -129,6 +130,10 @@ async fn whoever_knocks_without_a_word_is_let_go_and_the_next_one_is_heard() {
     assert_eq!(answer, Frame::Accepted(None));
 }
 
+fn now() -> Duration {
+    Duration::from_millis(SystemClock.now().0.try_into().unwrap())
+}
+
 struct Pki {
     folder: TempDir,
     clients: Authority,
@@ -137,7 +142,7 @@ struct Pki {
 
 impl Pki {
     fn new() -> Self {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let now = now();
         let folder = tempfile::tempdir().unwrap();
         let clients = Authority::create("clients", now).unwrap();
         let others = Authority::create("others", now).unwrap();
@@ -146,7 +151,7 @@ impl Pki {
     }
 
     fn identity(&self, authority: &Authority, name: &str) -> Identity {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let now = now();
         let subject = Subject { name: name.to_owned(), addresses: Vec::new(), usage: Use::Client };
         let pair = authority.issue(&subject, now).unwrap();
         let path = |end: &str| self.folder.path().join(format!("{name}.{end}"));

@@ -115,6 +115,16 @@ fn archive(name: &str, text: &str) -> Bytes {
     archive.into_inner().unwrap().into()
 }
 
+/// The first file of an archive: its name, and what is in it.
+fn first(archive: &[u8]) -> (String, String) {
+    let mut archive = tar::Archive::new(archive);
+    let mut entry = archive.entries().unwrap().next().unwrap().unwrap();
+    let name = entry.path().unwrap().to_str().unwrap().to_owned();
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut entry, &mut text).unwrap();
+    (name, text)
+}
+
 async fn files_go_in_and_out(world: &World) {
     let id = world.made(&world.spec("files")).await;
     world.engine.start(&id).await.unwrap();
@@ -122,16 +132,11 @@ async fn files_go_in_and_out(world: &World) {
     world.engine.store(&id, "/tmp", incoming(archive("kept", "hello"))).await.unwrap();
     let fetched = world.engine.fetch(&id, "/tmp/kept").await.unwrap();
     let fetched: Vec<Bytes> = fetched.try_collect().await.unwrap();
-    let mut fetched = tar::Archive::new(std::io::Cursor::new(fetched.concat()));
-    let mut entry = fetched.entries().unwrap().next().unwrap().unwrap();
-    assert_eq!(entry.path().unwrap().to_str(), Some("kept"));
-    let mut text = String::new();
-    std::io::Read::read_to_string(&mut entry, &mut text).unwrap();
-    assert_eq!(text, "hello");
+    assert_eq!(first(&fetched.concat()), ("kept".to_owned(), "hello".to_owned()));
     // What is there is told by the first entry.
     for (path, kind) in [("/tmp/kept", b'0'), ("/tmp", b'5'), ("/", b'5')] {
-        let first = world.engine.fetch(&id, path).await.unwrap().next().await.unwrap().unwrap();
-        assert_eq!(first[156], kind, "{path}");
+        let head = world.engine.fetch(&id, path).await.unwrap().next().await.unwrap().unwrap();
+        assert_eq!(head[156], kind, "{path}");
     }
     let nowhere = world.engine.fetch(&id, "/tmp/nothing").await.err();
     assert!(matches!(nowhere, Some(EngineError::NotFound(_))), "{nowhere:?}");

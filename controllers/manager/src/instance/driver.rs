@@ -108,7 +108,7 @@ impl Driver {
             tasks.spawn(exec::serve(listener, deps.engine.clone(), running.clone()));
         }
         if let Some(sessions) = &deps.sessions {
-            sessions.begin(&deps.host, &writer).map_err(Error::Sessions)?;
+            sessions.begin(&deps.host, &deps.env, &writer).map_err(Error::Sessions)?;
         }
         let (engine, host) = (deps.engine.clone(), deps.host.clone());
         let generations = writer.generations();

@@ -8,10 +8,11 @@ use async_trait::async_trait;
 use evenkeel_api::key::Key;
 use evenkeel_api::meta::ObjectRef;
 use evenkeel_api::name::{HostName, InstanceId};
-use evenkeel_api::record::Cluster;
+use evenkeel_api::record::{Cluster, Timestamp};
 use evenkeel_api::session::{Action, Challenge, Session};
 use evenkeel_engine::{EngineError, Inside};
 use evenkeel_plan::instance::container::Container;
+use evenkeel_runtime::env::Env;
 use evenkeel_runtime::store::Store;
 use evenkeel_runtime::writer::{NewEvent, Writer};
 use evenkeel_sessions::{Broken, Copies, Frame, Identity, Link, Server};
@@ -42,14 +43,20 @@ pub struct Sessions {
 
 impl Sessions {
     /// Answers from now on, on a thread of its own that ends with the process.
-    pub(super) fn begin(&self, host: &HostName, writer: &Writer) -> std::io::Result<()> {
-        let (sessions, host, writer) = (self.clone(), host.clone(), writer.clone());
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    pub(super) fn begin(&self, host: &HostName, env: &Arc<Env>, writer: &Writer) -> std::io::Result<()> {
+        let (sessions, host, env, writer) = (self.clone(), host.clone(), env.clone(), writer.clone());
         std::thread::Builder::new().name("sessions".to_owned()).spawn(move || {
+            let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+                Ok(runtime) => runtime,
+                Err(error) => {
+                    tracing::error!(%error, "nobody can reach the copies of this host");
+                    return;
+                }
+            };
             runtime.block_on(async {
                 match (sessions.connect)() {
                     Ok((store, engine)) => {
-                        let copies = Here { host: host.clone(), store, engine, writer };
+                        let copies = Here { host: host.clone(), env, store, engine, writer };
                         Server::new(host, sessions.identity, copies).run(sessions.listen).await;
                     }
                     Err(why) => tracing::error!(%why, "nobody can reach the copies of this host"),
@@ -63,6 +70,7 @@ impl Sessions {
 /// The copies of this host.
 struct Here {
     host: HostName,
+    env: Arc<Env>,
     store: Arc<dyn Store>,
     engine: Arc<dyn Inside>,
     writer: Writer,
@@ -107,7 +115,7 @@ impl Copies for Here {
                 Err(ended) => Err(ended),
             },
             action => match self.container(action.copy()).await {
-                Ok(container) => reach(engine, &container, action, &mut ends).await,
+                Ok(container) => reach(engine, &container, action, self.env.wall(), &mut ends).await,
                 Err(ended) => Err(ended),
             },
         };
@@ -131,11 +139,12 @@ async fn reach(
     engine: &dyn Inside,
     container: &Container,
     action: &Action,
+    now: Timestamp,
     ends: &mut Ends,
 ) -> Result<i64, Ended> {
     match action {
         Action::Logs { follow, since, tail, .. } => {
-            logs::serve(engine, &container.name, logs::lines(*since, *tail, *follow), ends).await
+            logs::serve(engine, &container.name, logs::lines(now, *since, *tail, *follow), ends).await
         }
         Action::Exec { command, tty, stdin, .. } => {
             command::serve(engine, &container.name, command, *tty, *stdin, ends).await

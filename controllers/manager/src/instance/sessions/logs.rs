@@ -1,7 +1,5 @@
 //! What a copy wrote, and what it writes.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use evenkeel_api::record::Timestamp;
 use evenkeel_api::session::Since;
 use evenkeel_engine::{Inside, Lines, Piece};
@@ -11,14 +9,12 @@ use futures_util::StreamExt;
 use super::{Ended, Ends};
 use evenkeel_engine::inside::Output;
 
-/// Which lines are meant.
-pub(super) fn lines(since: Option<Since>, tail: Option<u64>, follow: bool) -> Lines {
+/// Which lines are meant; `now` is this host's, as the times of its engine are.
+pub(super) fn lines(now: Timestamp, since: Option<Since>, tail: Option<u64>, follow: bool) -> Lines {
     let since = since.map(|since| match since {
         Since::At(time) => time,
-        // This clock's, as the engine's times are.
         Since::Ago(span) => {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            Timestamp(i64::try_from(now.saturating_sub(span.0).as_millis()).unwrap_or(i64::MAX))
+            Timestamp(now.0.saturating_sub(i64::try_from(span.0.as_millis()).unwrap_or(i64::MAX)))
         }
     });
     Lines { since, tail, follow }

@@ -1,15 +1,15 @@
 //! Sessions with a host whose engine and store are in memory.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use bytes::Bytes;
 use evenkeel_api::key::Controller;
+use evenkeel_api::quantity::Span;
 use evenkeel_api::session::{Destination, Since, Usage};
-use evenkeel_engine::FakeEngine;
+use evenkeel_engine::{FakeEngine, Lines};
 use evenkeel_etcd::MemoryStore;
 use evenkeel_plan::instance::container::label;
-use evenkeel_runtime::env::{Env, SystemClock};
+use evenkeel_runtime::env::SystemClock;
 use evenkeel_runtime::store::TxnBuilder;
 use evenkeel_sessions::{Opening, call};
 use tokio::net::TcpListener;
@@ -40,8 +40,9 @@ impl World {
         store.commit(&put.build().unwrap()).await.unwrap();
         let own: Arc<dyn Store> = Arc::new(store.client(1));
         let env = Arc::new(Env::new(SystemClock, 1));
-        let writer = Writer::new(own.clone(), env, host(), Controller::Instance);
-        let here = Here { host: host(), store: own, engine: Arc::new(engine.clone()), writer };
+        let writer = Writer::new(own.clone(), env.clone(), host(), Controller::Instance);
+        let here =
+            Here { host: host(), env: env.clone(), store: own, engine: Arc::new(engine.clone()), writer };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(Server::new(host(), None, here).answer(listener));
@@ -225,10 +226,9 @@ fn records_of_sessions_are_one_line_and_not_of_those_that_look() {
 
 #[test]
 fn an_age_is_counted_from_the_hosts_own_now() {
-    let ago = |seconds| Some(Since::Ago(evenkeel_api::quantity::Span(Duration::from_secs(seconds))));
-    let (old, young) = (logs::lines(ago(600), None, false), logs::lines(ago(60), Some(3), true));
-    let between = young.since.unwrap().0 - old.since.unwrap().0;
-    assert!((539_000..541_000).contains(&between), "{between}");
-    assert_eq!((young.tail, young.follow), (Some(3), true));
-    assert_eq!(logs::lines(None, None, false).since, None);
+    let lines = |since, tail, follow| logs::lines(Timestamp(100_000), since, tail, follow);
+    let young = lines(Some(Since::Ago(Span::seconds(60))), Some(3), true);
+    assert_eq!(young, Lines { since: Some(Timestamp(40_000)), tail: Some(3), follow: true });
+    assert_eq!(lines(Some(Since::At(Timestamp(7))), None, false).since, Some(Timestamp(7)));
+    assert_eq!(lines(None, None, false).since, None);
 }
