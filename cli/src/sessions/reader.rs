@@ -21,6 +21,9 @@ const WAITING: usize = 64;
 /// Between two tries to read a copy; the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(4));
 
+/// How often in a row a host may say that there is nothing to read before a person is told.
+const REFUSALS: u32 = 4;
+
 /// What a copy's reader tells.
 pub enum Told {
     /// A line: of which copy, when it was written, whether to standard error, and its text with its end.
@@ -31,6 +34,14 @@ pub enum Told {
     Reads { copy: usize },
     /// There is nothing more.
     Over { copy: usize },
+}
+
+/// Why a copy is not read any more.
+enum Stopped {
+    /// Its host is not heard.
+    Broken(String),
+    /// Its host says why.
+    Refused(String),
 }
 
 /// Reads one copy.
@@ -51,7 +62,7 @@ impl Reader {
     /// Until there is nothing more, or nobody listens.
     pub async fn run(mut self) {
         let room = Arc::new(Semaphore::new(WAITING));
-        let (mut last, mut pause) = (String::new(), PAUSES.0);
+        let (mut last, mut pause, mut refused) = (String::new(), PAUSES.0, 0);
         loop {
             self.is_made().await;
             if self.follow.is_some() && !self.goes_on() {
@@ -59,10 +70,20 @@ impl Reader {
             }
             match self.begin(&last).await {
                 Ok(begun) => {
-                    pause = PAUSES.0;
                     let _nobody = self.tell.send(Told::Reads { copy: self.number }).await;
-                    if let Err(why) = self.pass_on(begun, &room, &mut last).await {
-                        self.trouble(why).await;
+                    let before = last.clone();
+                    let ended = self.pass_on(begun, &room, &mut last).await;
+                    if before != last {
+                        (pause, refused) = (PAUSES.0, 0);
+                    }
+                    match ended {
+                        Ok(()) => {}
+                        Err(Stopped::Broken(why)) => self.trouble(why).await,
+                        // A container that goes is gone before its record is: that is no news.
+                        Err(Stopped::Refused(_)) if self.follow.is_some() && refused < REFUSALS => {
+                            refused += 1
+                        }
+                        Err(Stopped::Refused(why)) => self.trouble(why).await,
                     }
                 }
                 Err(failure) => self.trouble(failure.message).await,
@@ -118,15 +139,16 @@ impl Reader {
         self.desk.ask(&self.host, action).await
     }
 
-    async fn pass_on(&self, begun: Begun, room: &Arc<Semaphore>, last: &mut String) -> Result<(), String> {
+    async fn pass_on(&self, begun: Begun, room: &Arc<Semaphore>, last: &mut String) -> Result<(), Stopped> {
         let (mut link, seen) = (begun.link, last.clone());
         loop {
-            let frame = link.receive().await.map_err(|error| format!("host {}: {error}", self.host))?;
+            let frame = link.receive().await;
+            let frame = frame.map_err(|error| Stopped::Broken(format!("host {}: {error}", self.host)))?;
             let (data, error) = match frame {
                 Frame::Output(data) => (data, false),
                 Frame::Error(data) => (data, true),
                 Frame::End(_) => return Ok(()),
-                Frame::Refused(why) => return Err(format!("host {}: {why}", self.host)),
+                Frame::Refused(why) => return Err(Stopped::Refused(format!("host {}: {why}", self.host))),
                 _ => continue,
             };
             let (time, text) = split(data);
