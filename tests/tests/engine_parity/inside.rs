@@ -111,6 +111,7 @@ fn archive(name: &str, text: &str) -> Bytes {
     let mut header = tar::Header::new_gnu();
     header.set_size(text.len() as u64);
     header.set_mode(0o644);
+    header.set_entry_type(tar::EntryType::Regular);
     archive.append_data(&mut header, name, text.as_bytes()).unwrap();
     archive.into_inner().unwrap().into()
 }
