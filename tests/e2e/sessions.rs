@@ -34,10 +34,13 @@ fn logs_are_followed_through_a_rollout_and_the_loss_of_a_host() {
         assert_eq!(once.lines().count(), 6, "two lines of each copy:\n{once}");
         assert!(once.lines().all(|line| line.starts_with("web.") && line.contains(" | ")), "{once}");
         // By time, whichever host they come from.
-        let timed = lab.run(&["keel", "logs", "-t", "--since", "5s", "shop/web"]);
-        let times: Vec<&str> =
-            timed.lines().filter_map(|line| line.split(" | ").nth(1)?.split(' ').next()).collect();
-        assert!(times.len() > 20 && times.is_sorted(), "{timed}");
+        eventually(20, "enough lines", || {
+            let timed = lab.run(&["keel", "logs", "-t", "--since", "5s", "shop/web"]);
+            let times: Vec<&str> =
+                timed.lines().filter_map(|line| line.split(" | ").nth(1)?.split(' ').next()).collect();
+            assert!(times.is_sorted(), "{timed}");
+            if times.len() > 20 { Ok(()) } else { Err(timed) }
+        });
         // Of one copy, both outputs are apart.
         let copy = a_copy(lab);
         let one = lab.call(&["keel", "logs", "--tail", "4", &copy]);
@@ -113,6 +116,7 @@ fn files_go_into_a_copy_and_come_back_as_they_were() {
 #[test]
 fn a_port_of_a_copy_is_reached_from_here_and_what_copies_use_is_shown() {
     case(|lab| {
+        lab.put("healthchecks/shop/web", &documents::http_check("web"));
         stand(lab, &documents::web("1", "replicas: 3"), 3);
         let forward = lab.start(&["keel", "port-forward", "shop/web", "18080:8080"]);
         eventually(20, "it listens", || match forward.so_far() {
