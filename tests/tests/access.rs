@@ -316,6 +316,7 @@ async fn only_who_may_change_a_namespace_reaches_into_its_copies_and_whoever_see
         state_dir: state.as_path().into(),
         policy: nowhere.clone(),
         registry_auth: nowhere,
+        meter: evenkeel_metrics::Meter::default(),
         sessions: Some(sessions),
     };
     let cluster = br#"{"uid":"u1","epoch":1,"level":1}"#.to_vec();

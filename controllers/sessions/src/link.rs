@@ -281,6 +281,7 @@ mod tests {
         assert_eq!(other.receive().await.unwrap(), Frame::Output(data));
         assert_eq!(other.receive().await.unwrap(), Frame::End(0));
         assert!(matches!(other.receive().await, Err(Broken::Closed)));
+        drop(other);
         end.await.unwrap();
     }
 
