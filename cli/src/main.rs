@@ -159,7 +159,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
     let format = cli.settings.output;
     match &cli.command {
         Command::Schema(command) => return command.run(format),
-        Command::Validate(command) => return command.run(),
+        Command::Validate(command) => return command.run(format),
         Command::Import(command) => return command.run(format),
         Command::Man(command) => return command.run(Cli::command()),
         Command::Completion(command) => {
