@@ -17,6 +17,7 @@ mod complete;
 mod config;
 mod documents;
 mod failure;
+mod lacking;
 mod output;
 mod parent;
 mod plan_file;
