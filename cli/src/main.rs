@@ -24,6 +24,8 @@ mod plan_file;
 mod polling;
 mod snapshot;
 mod steps;
+#[cfg(test)]
+mod texts;
 mod wait;
 mod why;
 mod words;
