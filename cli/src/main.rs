@@ -19,6 +19,7 @@ mod config;
 mod documents;
 mod failure;
 mod figures;
+mod lacking;
 mod output;
 mod parent;
 mod plan_file;
@@ -26,6 +27,8 @@ mod polling;
 mod sessions;
 mod snapshot;
 mod steps;
+#[cfg(test)]
+mod texts;
 mod wait;
 mod which;
 mod why;
@@ -178,7 +181,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
     let format = cli.settings.output;
     match &cli.command {
         Command::Schema(command) => return command.run(format),
-        Command::Validate(command) => return command.run(),
+        Command::Validate(command) => return command.run(format),
         Command::Import(command) => return command.run(format),
         Command::Man(command) => return command.run(Cli::command()),
         Command::Completion(command) => {

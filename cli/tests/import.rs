@@ -53,10 +53,29 @@ fn what_needs_a_decision_ends_with_3_and_is_printed() {
     assert!(text(&missing.stdout).contains("kind: Network"), "{missing:?}");
     let compose = "services: {web: {image: 'web:1', restart: always, volumes: ['./x:/x']}}";
     std::fs::write(folder.join("mount.yaml"), compose).unwrap();
-    assert_eq!(keel(&folder, &["import", "mount.yaml"]).status.code(), Some(3));
-    let there = keel(&folder, &["import", "mount.yaml", "--files-at", "/srv/shop"]);
-    assert_eq!(there.status.code(), Some(0), "{there:?}");
-    assert!(text(&there.stdout).contains("- /srv/shop/x:/x"), "{there:?}");
+    let mount = keel(&folder, &["import", "mount.yaml"]);
+    assert_eq!(mount.status.code(), Some(3), "{mount:?}");
+    assert!(
+        text(&mount.stderr).contains("1 of 1 documents imported; 0 refusals, 2 decisions needed"),
+        "{mount:?}"
+    );
+    assert!(!text(&mount.stderr).contains("error"), "nothing went wrong: {mount:?}");
+    let there =
+        keel(&folder, &["import", "mount.yaml", "-n", "shop", "--files-at", "/srv/shop", "--to", "at.yaml"]);
+    assert_eq!(there.status.code(), Some(3), "{there:?}");
+    assert!(text(&there.stderr).contains("1 decision needed"), "{there:?}");
+    // What is to be decided then is the hosts' leave, which can be had as their file.
+    let policy = keel(&folder, &["validate", "-f", "at.yaml", "--policy"]);
+    assert_eq!(policy.status.code(), Some(0), "{policy:?}");
+    let expected = "namespaces:\n  shop:\n    host_paths:\n    - /srv/shop/x\n";
+    assert_eq!(text(&policy.stdout).replace("      - ", "    - "), expected, "{policy:?}");
+    std::fs::write(folder.join("calm.yaml"), "services: {web: {image: 'web:1', restart: always}}").unwrap();
+    assert_eq!(
+        keel(&folder, &["import", "calm.yaml", "-n", "shop", "--to", "calm-documents.yaml"]).status.code(),
+        Some(0)
+    );
+    let policy = keel(&folder, &["validate", "-f", "calm-documents.yaml", "--policy"]);
+    assert!(text(&policy.stdout).starts_with("# these services need no leave"), "{policy:?}");
 }
 
 #[test]

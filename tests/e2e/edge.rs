@@ -98,7 +98,7 @@ fn give_to_hosts(lab: &Lab, folder: &Path) {
     let (folder, policy) = (folder.display(), lab.checkout("charts/edge/policy.yaml"));
     let script = format!(
         "mkdir -p -m 700 /etc/evenkeel-edge && cp {folder}/tls.crt {folder}/tls.key /etc/evenkeel-edge/ && \
-         cp {} /etc/evenkeel/policy.yaml",
+         install -D -m 644 {} /etc/evenkeel/policy.d/edge.yaml",
         policy.display()
     );
     for host in lab.hosts() {
@@ -108,7 +108,7 @@ fn give_to_hosts(lab: &Lab, folder: &Path) {
 
 fn take_from_hosts(lab: &Lab) {
     for host in lab.hosts() {
-        lab.exec(&host, &["rm", "-r", "/etc/evenkeel-edge", "/etc/evenkeel/policy.yaml"]).ok();
+        lab.exec(&host, &["rm", "-r", "/etc/evenkeel-edge", "/etc/evenkeel/policy.d"]).ok();
     }
 }
 

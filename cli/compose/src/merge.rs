@@ -96,7 +96,9 @@ fn lay(entries: &mut Vec<Entry>, entry: Entry, path: &mut Vec<String>) {
     match place {
         Some(place) => {
             let known = std::mem::replace(&mut entries[place].value, Node::new(Value::Null, entry.key_at));
-            let changed = !entry.value.is_null();
+            // Of a mapping that is only added to, the place is where it began.
+            let added = matches!((&known.value, &entry.value.value), (Value::Map(_), Value::Map(_)));
+            let changed = !entry.value.is_null() && !added;
             entries[place].value = merge(known, entry.value, path);
             if changed {
                 entries[place].key_at = entry.key_at;

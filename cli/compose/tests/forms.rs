@@ -53,7 +53,7 @@ fn volumes() {
         (
             "volumes: ['/srv/x:/x:z,ro']",
             &["- /srv/x:/x:z,ro"],
-            &["changed: services.web.volumes.0: /srv/x must be"],
+            &["changed: services.web.volumes.0: /srv/x must be", "have host path /srv/x (read-only):"],
         ),
         (
             "volumes: ['./x:/x:cached']",
@@ -116,6 +116,12 @@ fn environment() {
             &["P:"],
             &["decide: services.web.environment.P: tasks.db is Swarm's"],
         ),
+        (
+            "environment: {RESOLVER: '127.0.0.11', OTHER: '127.0.0.110 1127.0.0.11'}",
+            &["RESOLVER: 127.0.0.11"],
+            &["decide: services.web.environment.RESOLVER: 127.0.0.11 is the engine's own name server"],
+        ),
+        ("environment: {OTHER: '127.0.0.110 1127.0.0.11'}", &["OTHER"], &[]),
         (
             "env_file: a.env",
             &["A: \"1\"", "B: \"2\""],
@@ -232,7 +238,7 @@ fn networks() {
             &["refused: services.web.network_mode"],
         ),
         ("pid: service:db", &["#   pid: service:db"], &["refused: services.web.pid"]),
-        ("pid: host", &["pid: host"], &[]),
+        ("pid: host", &["pid: host"], &["have the host's pid namespace:"]),
         ("links: [db]", &["image"], &["changed: services.web.links"]),
         (
             "links: ['db:database']",
@@ -310,9 +316,38 @@ fn deploying() {
             &["# "],
             &["refused"],
         ),
-        ("gpus: [{count: 2}]", &["gpus: \"2\""], &[]),
+        ("gpus: [{count: 2}]", &["gpus: \"2\""], &["have device gpus:"]),
         ("mem_limit: 1g\ndeploy: {resources: {limits: {memory: 2G}}}", &["# "], &["two words for one thing"]),
         ("pids_limit: 100\nmem_limit: 256mb", &["pids_limit: 100", "mem_limit: 256mb"], &[]),
+    ]);
+}
+
+/// What a host allows only if its policy says so is told: the copies would wait for it.
+#[test]
+fn leave_of_the_hosts() {
+    const TOLD: &str = "decide: services.web: no host runs it before its policy lets namespace shop have";
+    hold(&[
+        (
+            "privileged: true",
+            &["# decide: services.web: no host", "privileged: true"],
+            &[TOLD, "have privileged:"],
+        ),
+        ("network_mode: host", &["network_mode: host"], &[TOLD, "have the host's network namespace:"]),
+        ("pid: host", &["pid: host"], &[TOLD]),
+        ("cap_add: [net_admin, chown]", &["- net_admin"], &[TOLD, "have capability NET_ADMIN:"]),
+        ("cap_add: [chown]\ncap_drop: [all]", &["- chown"], &[]),
+        ("security_opt: ['seccomp=unconfined']", &["- seccomp=unconfined"], &[TOLD]),
+        (
+            "volumes: ['/var/run/docker.sock:/s', './x:/x']",
+            &["docker.sock"],
+            &[
+                TOLD,
+                "have the engine's socket by /var/run/docker.sock, host path /srv/shop/x:",
+                "policy.d/shop.yaml",
+            ],
+        ),
+        // What is refused for something else tells it, too.
+        ("privileged: true\nsecrets: [a]", &["# decide: services.web: no host"], &[TOLD, "secrets"]),
     ]);
 }
 
@@ -357,14 +392,18 @@ fn the_rest() {
         (
             "read_only: ${RO:-true}\ncap_add: [net_admin]\ncap_drop: [all]",
             &["read_only: \"true\"", "- net_admin", "- all"],
-            &[],
+            &["have capability NET_ADMIN:"],
         ),
         (
             "user: 1000\nworking_dir: /w\ninit: true\ntty: true\nstdin_open: true",
             &["user: 1000", "init: true"],
             &[],
         ),
-        ("security_opt: ['no-new-privileges:true', 'label:disable']", &["- no-new-privileges:true"], &[]),
+        (
+            "security_opt: ['no-new-privileges:true', 'label:disable']",
+            &["- no-new-privileges:true"],
+            &["security_opt label=disable"],
+        ),
         ("security_opt: ['seccomp:x.json']", &["# "], &["refused: services.web.security_opt.0"]),
         (
             "logging: {driver: json-file, options: {max-file: 3, max-size: 10m}}",
@@ -379,7 +418,7 @@ fn the_rest() {
         (
             "privileged: true\nstop_grace_period: 30s\nstop_signal: SIGINT",
             &["privileged: true", "30s", "SIGINT"],
-            &[],
+            &["have privileged:"],
         ),
         (
             "devices: ['/dev/a:/dev/b']",

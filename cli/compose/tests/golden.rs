@@ -6,6 +6,8 @@ mod common;
 use std::path::{Path, PathBuf};
 
 use common::{Memory, report, run};
+use evenkeel_api::text::{Origin, interpolate, parse_documents};
+use evenkeel_compose::{Options, import};
 
 /// A case is a folder: `compose.yaml`, what it needs, and `expected.yaml` with documents and report.
 fn cases() -> Vec<PathBuf> {
@@ -55,4 +57,33 @@ fn files_become_what_is_expected() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+/// docs/compose.md tells of it: what the import writes, and that what a person made of it is valid.
+#[test]
+fn the_example_of_the_docs_is_what_comes_of_it() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../charts/notes");
+    let read = |name: &str| std::fs::read_to_string(folder.join(name)).expect("a file of the example");
+    let files = ["compose.yaml", "images.yaml"];
+    let world = Memory::with(
+        &files.map(|name| (name, read(name))).each_ref().map(|(name, text)| (*name, text.as_str())),
+    );
+    let options = Options {
+        files: files.iter().map(PathBuf::from).collect(),
+        namespace: Some("notes".parse().expect("a namespace")),
+        ..Options::default()
+    };
+    let imported = import(&options, &world);
+    let found = [("imported.yaml", imported.documents()), ("report.txt", report(&imported))];
+    for (name, text) in found {
+        if std::env::var_os("EVENKEEL_UPDATE_GOLDEN").is_some() {
+            std::fs::write(folder.join(name), &text).expect("it is written");
+        }
+        assert_eq!(read(name), text, "{name}: EVENKEEL_UPDATE_GOLDEN=1 writes it anew");
+    }
+    let decided =
+        interpolate(&read("notes.yaml"), |_| Some("secret".to_owned())).expect("variables that are set");
+    for document in parse_documents(&decided, &Origin::file("notes.yaml")) {
+        document.unwrap_or_else(|error| panic!("{error}"));
+    }
 }

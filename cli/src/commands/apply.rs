@@ -10,6 +10,7 @@ use evenkeel_runtime::store::{Store, TxnBuilder};
 
 use crate::documents::Files;
 use crate::failure::Failure;
+use crate::lacking;
 use crate::output::{Format, say};
 use crate::plan_file::PlanFile;
 use crate::steps::{Effect, Step, steps};
@@ -48,6 +49,10 @@ impl Apply {
             for warning in &step.found.document.warnings {
                 eprintln!("warning: {}: {}: {warning}", step.found.file, step.found.document.object);
             }
+        }
+        let documents: Vec<_> = steps.iter().map(|step| &step.found.document).collect();
+        for warning in lacking::networks(store, &documents).await? {
+            eprintln!("warning: {warning}");
         }
         if self.dry_run {
             return super::plan::print(store, &steps, format).await;

@@ -75,20 +75,33 @@ fn conclude(imported: &Imported) -> Result<(), Failure> {
     let all = imported.objects.len();
     let [refused, decide, changed] =
         [Severity::Refused, Severity::Decide, Severity::Changed].map(|severity| imported.count(severity));
-    let summary = format!(
-        "{} of {all} documents imported; {refused} refusals, {decide} decisions needed, {changed} changes",
-        imported.imported()
-    );
+    let counts = [
+        count(refused, "refusal", "refusals"),
+        count(decide, "decision needed", "decisions needed"),
+        count(changed, "change", "changes"),
+    ]
+    .join(", ");
+    let summary = format!("{} of {all} documents imported; {counts}", imported.imported());
     if imported.services() == 0 {
         return Err(Failure::new(format!(
-            "no service was imported; {refused} refusals, {decide} decisions needed"
+            "no service was imported; {}, {}",
+            count(refused, "refusal", "refusals"),
+            count(decide, "decision needed", "decisions needed")
         )));
     }
-    if refused + decide > 0 {
-        return Err(Failure::not_converged(summary));
-    }
     eprintln!("{summary}");
+    if refused + decide > 0 {
+        eprintln!(
+            "what is refused or to be decided stands as comments in the documents, above what it is about"
+        );
+        // It is all said, and nothing went wrong.
+        return Err(Failure::not_converged(""));
+    }
     Ok(())
+}
+
+fn count(number: usize, one: &str, more: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { more })
 }
 
 /// The files and variables of this machine.

@@ -119,7 +119,11 @@ fn set_aside(
     };
     let may = |unreached: &[HostName]| {
         let back: Vec<_> = unreached.iter().filter(|member| !lost.contains(member)).collect();
-        if could_decide(back.len(), all) { Err(back.into_iter().cloned().collect::<Vec<HostName>>()) } else { Ok(()) }
+        if could_decide(back.len(), all) {
+            Err(back.into_iter().cloned().collect::<Vec<HostName>>())
+        } else {
+            Ok(())
+        }
     };
     let unreached = each(before.iter().collect(), etcd::REACHED);
     may(&unreached).map_err(|back| come_back(&back, "nothing was changed"))?;

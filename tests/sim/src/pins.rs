@@ -60,7 +60,7 @@ pub fn say(store: &MemoryStore, id: &ServiceId, word: Word, pick: u64) -> Option
         }
         Word::Restart => {
             let stands = pin.pause || matches!(rollout.phase, Phase::Paused { .. });
-            (!stands).then(|| Pin { restart: Some(rollout.seq), resume: None, retry: None, ..pin })
+            (!stands).then_some(Pin { restart: Some(rollout.seq), resume: None, retry: None, ..pin })
         }
     }
 }

@@ -1,7 +1,8 @@
 //! From a draft to a document: written, read back by the very rules that admit documents, and so valid.
 
 use evenkeel_api::meta::API_VERSION;
-use evenkeel_api::text::{Origin, Warning, parse_document};
+use evenkeel_api::text::{Document, DocumentSpec, Origin, Warning, parse_document};
+use evenkeel_plan::instance::policy::wishes;
 
 use crate::Object;
 use crate::emit::{Emitted, emit};
@@ -16,7 +17,9 @@ const ROUNDS: usize = 40;
 /// Makes the document of a draft, and tells what there is to be told of it.
 pub(super) fn finish(mut draft: Draft, kind: &str, namespace: Option<&str>, report: &mut Report) -> Object {
     let written = emit(&envelope(&draft, kind, namespace));
-    validate(&mut draft, kind, namespace);
+    if let Some(document) = validate(&mut draft, kind, namespace) {
+        leave(&mut draft, &document, namespace.unwrap_or_default());
+    }
     let name = match namespace {
         Some(namespace) => format!("{kind} {namespace}/{}", draft.name),
         None => format!("{kind} {}", draft.name),
@@ -67,8 +70,9 @@ fn envelope(draft: &Draft, kind: &str, namespace: Option<&str>) -> Node {
     root
 }
 
-/// Reads the document, and what would be left of it without its problems, until none is found.
-fn validate(draft: &mut Draft, kind: &str, namespace: Option<&str>) {
+/// Reads the document, and what would be left of it without its problems, until none is found: that is what comes
+/// back.
+fn validate(draft: &mut Draft, kind: &str, namespace: Option<&str>) -> Option<Document> {
     let mut root = envelope(draft, kind, namespace);
     if let Some(spec) = root.get_mut("spec") {
         without_lacking(spec, &mut Vec::new());
@@ -81,7 +85,7 @@ fn validate(draft: &mut Draft, kind: &str, namespace: Option<&str>) {
         match parse_document(&written.text, &Origin::file("")) {
             Ok(document) => {
                 document.warnings.iter().for_each(|warning| warn(draft, warning, &written));
-                return;
+                return Some(document);
             }
             Err(error) => {
                 let mut mended = false;
@@ -93,11 +97,31 @@ fn validate(draft: &mut Draft, kind: &str, namespace: Option<&str>) {
                     mended |= without(&mut root, &problem.path, at);
                 }
                 if !mended {
-                    return;
+                    return None;
                 }
             }
         }
     }
+    None
+}
+
+/// Tells of what a host does not let a service have unless its policy says so: Compose asks nobody.
+fn leave(draft: &mut Draft, document: &Document, namespace: &str) {
+    let DocumentSpec::Service(spec) = &document.spec else { return };
+    let wishes = wishes(&spec.template);
+    if wishes.is_empty() {
+        return;
+    }
+    let what = format!(
+        "no host runs it before its policy lets namespace {namespace} have {}: that may be as good as root there",
+        wishes.join(", ")
+    );
+    let todo = format!(
+        "take out what it can do without, and put what `evenkeel validate -f FILE --policy` prints of the documents \
+         into /etc/evenkeel/policy.d/{namespace}.yaml of the hosts"
+    );
+    let at = draft.at;
+    draft.tell(Severity::Decide, at, "", what, todo);
 }
 
 /// Takes out what its variables lacked so much that it is refused already.

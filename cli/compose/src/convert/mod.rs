@@ -225,6 +225,7 @@ fn service(
     }
     names::renamed(&mut draft, services);
     names::tasks(&mut draft, services);
+    names::embedded(&mut draft);
     names::container_name(&mut draft);
     small::without_effect(&mut draft);
     small::image(&mut draft);

@@ -67,6 +67,31 @@ pub(super) fn tasks(draft: &mut Draft, services: &[&Entry]) {
     }
 }
 
+/// The address at which Docker's own name server answers containers on its networks.
+const EMBEDDED: &str = "127.0.0.11";
+
+/// Tells of that address, as in nginx's `resolver`: nobody answers there.
+pub(super) fn embedded(draft: &mut Draft) {
+    let mut found = Vec::new();
+    draft.body.scalars(&mut Vec::new(), &mut |path, node| {
+        let digit = |c: char| c.is_ascii_digit() || c == '.';
+        let named = |text: &str| {
+            let mut places = text.match_indices(EMBEDDED);
+            places.any(|(at, _)| {
+                !text[..at].ends_with(digit) && !text[at + EMBEDDED.len()..].starts_with(digit)
+            })
+        };
+        if node.text().is_some_and(named) {
+            found.push((node.at, path.join(".")));
+        }
+    });
+    for (at, path) in found {
+        let what = format!("{EMBEDDED} is the engine's own name server, and here nobody answers there");
+        let todo = "write the name servers of the container's /etc/resolv.conf, and full names like web.shop.internal";
+        draft.tell(Severity::Decide, at, path, what, todo);
+    }
+}
+
 /// Whether a text has a name in it as a word.
 fn mentions(text: &str, name: &str) -> bool {
     let part = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';

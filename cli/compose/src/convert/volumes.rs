@@ -129,11 +129,11 @@ fn long(draft: &mut Draft, facts: &Facts<'_>, path: &str, item: &mut Node) {
 
 /// What a source is called here; nothing where it cannot be had, which is told.
 fn source(draft: &mut Draft, facts: &Facts<'_>, path: &str, source: &str, at: At) -> Option<String> {
-    let todo =
-        "copy it to the hosts and write its path there, build it into the image, or write a volume's name";
+    let todo = "copy it to the hosts and write its path there, build it into the image and take the mount out, or \
+                write a volume's name";
     if source.starts_with('/') {
         let what = format!(
-            "{source} must be on the hosts, and their policy must allow it; Compose would make an empty folder"
+            "{source} must be there on each host that takes a copy; Compose would make an empty folder"
         );
         draft.tell(Severity::Changed, at, path, what, "");
         return Some(source.to_owned());
@@ -153,9 +153,8 @@ fn source(draft: &mut Draft, facts: &Facts<'_>, path: &str, source: &str, at: At
     }
     if source.starts_with('.') {
         if let Some(there) = on_hosts(facts, source, at) {
-            let what = format!(
-                "{there} is written for {source}: it must be on the hosts, and their policy must allow it"
-            );
+            let what =
+                format!("{there} is written for {source}: it must be there on each host that takes a copy");
             draft.tell(Severity::Changed, at, path, what, "");
             return Some(there);
         }

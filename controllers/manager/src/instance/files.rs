@@ -8,12 +8,27 @@ use evenkeel_engine::reference::Reference;
 use evenkeel_plan::instance::policy::HostPolicy;
 use evenkeel_runtime::disk::StateDir;
 
-/// The host's policy. No file: nothing is allowed; one that cannot be read: the same, and it is logged.
+/// The host's policy: what its file says, and what each file of the folder beside it says (`policy.d` beside
+/// `policy.yaml`). No file: nothing is allowed; one that cannot be read allows nothing, and it is logged.
 pub(super) fn policy(path: &Path) -> HostPolicy {
-    read_policy(path).unwrap_or_else(|why| {
-        tracing::error!(path = %path.display(), why, "nothing is allowed");
-        HostPolicy::default()
-    })
+    let mut policy = HostPolicy::default();
+    for file in std::iter::once(path.to_path_buf()).chain(beside(path)) {
+        match read_policy(&file) {
+            Ok(read) => policy.join(read),
+            Err(why) => tracing::error!(path = %file.display(), why, "nothing of it is allowed"),
+        }
+    }
+    policy
+}
+
+/// The files of the policy's folder, by their names.
+fn beside(path: &Path) -> Vec<PathBuf> {
+    let folder = path.with_extension("d");
+    let files = std::fs::read_dir(&folder).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
+    let mut files: Vec<PathBuf> =
+        files.filter(|file| file.extension().is_some_and(|end| end == "yaml")).collect();
+    files.sort();
+    files
 }
 
 fn read_policy(path: &Path) -> Result<HostPolicy, String> {
@@ -101,6 +116,25 @@ mod tests {
             assert!(why.contains(part), "{why}");
             assert_eq!(policy(path), HostPolicy::default());
         }
+    }
+
+    #[test]
+    fn the_files_of_a_folder_add_up_and_a_bad_one_takes_nothing_from_the_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("policy.yaml");
+        let put = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        std::fs::create_dir(folder.path().join("policy.d")).unwrap();
+        put("policy.yaml", "namespaces: {edge: {host_paths: [/a]}, shop: {engine_socket: true}}\n");
+        put("policy.d/edge.yaml", "namespaces: {edge: {host_paths: ['/b:ro']}}\n");
+        put("policy.d/bad.yaml", "namespaces: [");
+        put("policy.d/edge.yaml.old", "namespaces: {edge: {privileged: true}}\n");
+        let expected = "namespaces: {edge: {host_paths: [/a, '/b:ro']}, shop: {engine_socket: true}}";
+        assert_eq!(policy(&file), serde_saphyr::from_str(expected).unwrap());
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!(
+            policy(&file),
+            serde_saphyr::from_str("namespaces: {edge: {host_paths: ['/b:ro']}}").unwrap()
+        );
     }
 
     #[test]

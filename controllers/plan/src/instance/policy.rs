@@ -16,24 +16,73 @@ pub struct HostPolicy {
     pub namespaces: BTreeMap<String, Leave>,
 }
 
+impl HostPolicy {
+    /// Allows what another one does, too.
+    pub fn join(&mut self, other: HostPolicy) {
+        for (namespace, leave) in other.namespaces {
+            self.namespaces.entry(namespace).or_default().join(leave);
+        }
+    }
+}
+
 /// What the services of a namespace may do.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Leave {
     /// `privileged: true`, which is all of the below and more.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub privileged: bool,
     /// `network`, `pid`, `ipc`, `uts`, `userns`, `cgroup`: the host's own.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub host_namespaces: BTreeSet<String>,
     /// Capabilities besides those that the engine gives anyway.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub capabilities: BTreeSet<String>,
     /// Devices by their path on the host; `gpus` for those that drivers hand out.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub devices: BTreeSet<String>,
     /// Folders that may be mounted with all below them; with `:ro` read-only.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub host_paths: BTreeSet<String>,
     /// The engine's socket.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub engine_socket: bool,
     /// Security options that take the engine's confinement away.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub unconfined: bool,
+}
+
+impl Leave {
+    /// Allows what another one does, too.
+    pub fn join(&mut self, other: Leave) {
+        let Leave {
+            privileged,
+            host_namespaces,
+            capabilities,
+            devices,
+            host_paths,
+            engine_socket,
+            unconfined,
+        } = other;
+        self.privileged |= privileged;
+        self.host_namespaces.extend(host_namespaces);
+        self.capabilities.extend(capabilities);
+        self.devices.extend(devices);
+        self.host_paths.extend(host_paths);
+        self.engine_socket |= engine_socket;
+        self.unconfined |= unconfined;
+    }
+}
+
+/// The least that a template needs of its host; nothing where it asks for nothing that is not harmless.
+pub fn needed(template: &Template) -> Leave {
+    let mut leave = Leave::default();
+    // All else is part of it.
+    if template.privileged == Some(true) {
+        return Leave { privileged: true, ..leave };
+    }
+    asked(template).into_iter().for_each(|need| need.grant(&mut leave));
+    leave
 }
 
 /// What every container may have: the engine's own default.
@@ -81,6 +130,11 @@ pub fn refusal(
     })
 }
 
+/// The same in words, each thing by itself.
+pub fn wishes(template: &Template) -> Vec<String> {
+    asked(template).iter().map(Need::to_string).collect()
+}
+
 /// One thing that needs leave.
 enum Need<'a> {
     Privileged,
@@ -108,6 +162,21 @@ impl std::fmt::Display for Need<'_> {
 }
 
 impl Need<'_> {
+    fn grant(&self, leave: &mut Leave) {
+        match self {
+            Need::Privileged => leave.privileged = true,
+            Need::Namespace(name) => drop(leave.host_namespaces.insert((*name).to_owned())),
+            Need::Capability(name) => drop(leave.capabilities.insert((*name).to_owned())),
+            Need::Device(path) => drop(leave.devices.insert((*path).to_owned())),
+            Need::Path { path, read_only } => {
+                let only = if *read_only { ":ro" } else { "" };
+                leave.host_paths.insert(format!("{path}{only}"));
+            }
+            Need::Socket(_) => leave.engine_socket = true,
+            Need::Unconfined(_) => leave.unconfined = true,
+        }
+    }
+
     fn granted(&self, leave: &Leave) -> bool {
         match self {
             Need::Privileged => leave.privileged,

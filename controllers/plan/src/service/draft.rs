@@ -287,9 +287,17 @@ impl<'a> Draft<'a> {
     }
 
     /// Where a copy for `slot` of `template` could go, with the service as it will be so far; or why nowhere.
-    pub(crate) fn pick(&mut self, slot: &Slot, template: i64, leave: Leave<'_>) -> Result<HostName, Unplaced> {
+    pub(crate) fn pick(
+        &mut self,
+        slot: &Slot,
+        template: i64,
+        leave: Leave<'_>,
+    ) -> Result<HostName, Unplaced> {
         let Some(content) = self.template(template) else {
-            return Err(Unplaced { lack: Lack::Hosts, why: format!("template {template} is not kept any more") });
+            return Err(Unplaced {
+                lack: Lack::Hosts,
+                why: format!("template {template} is not kept any more"),
+            });
         };
         let spec = self.spec();
         let only = match slot_host(spec, slot) {
@@ -305,7 +313,9 @@ impl<'a> Draft<'a> {
             let flapping = self.all.flapping(self.now).into_keys().collect();
             Places::new(self.world, self.ledger, self.id, spec, content, self.memory).rather_not(flapping)
         });
-        places.pick(&only, leave, &avoid).map_err(|refusals| Unplaced { lack: refusals.lack(), why: refusals.say(0, spec) })
+        places
+            .pick(&only, leave, &avoid)
+            .map_err(|refusals| Unplaced { lack: refusals.lack(), why: refusals.say(0, spec) })
     }
 
     /// Whether a copy of the slot serves.

@@ -1,7 +1,7 @@
 //! What a host allows.
 
 use super::*;
-use crate::instance::policy::{Leave, refusal};
+use crate::instance::policy::{Leave, needed, refusal};
 
 #[test]
 fn the_policy_refuses_what_it_does_not_name() {
@@ -63,9 +63,17 @@ fn the_policy_refuses_what_it_does_not_name() {
     for (name, template, by_none, by_some) in &cases {
         assert_eq!((allowed(&none, template), allowed(&some, template)), (*by_none, *by_some), "{name}");
         assert!(allowed(&all, template), "{name}");
+        let just = needed(template);
+        assert_eq!(just == Leave::default(), *by_none, "{name}: {just:?}");
+        // No folder that is named allows a path that leads up again.
+        if *name != "path upwards" {
+            let just = HostPolicy { namespaces: BTreeMap::from([("shop".to_owned(), just)]) };
+            assert!(allowed(&just, template), "{name}: {just:?}");
+        }
     }
     for socket in ["/var/run/docker.sock", "/run", "/"] {
         assert!(!allowed(&some, &bind(socket, true)), "{socket}");
+        assert!(needed(&bind(socket, true)).engine_socket, "{socket}");
     }
     let why = refusal(&none, &"h2".parse().unwrap(), &"shop".parse().unwrap(), &cases[1].1).unwrap();
     assert_eq!(
