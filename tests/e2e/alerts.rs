@@ -1,6 +1,8 @@
 //! Alerts: a real Prometheus on the lab's LAN asks the hosts for their figures. Each alert is fired by the fault that it is
 //! about, and is over again when that is.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::PathBuf;

@@ -1,6 +1,8 @@
 //! Alerts, their pages in the runbooks, and the board: as Prometheus' own tool sees them. What they ask for is checked
 //! against real pages in controllers/metrics/tests/page.rs, and fired by real faults in tests/e2e/alerts.rs.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

@@ -147,8 +147,9 @@ async fn receive(receiver: &mut Receiver, arrive: mpsc::Sender<Arrival>) -> Resu
     loop {
         match receiver.receive().await.map_err(|broken| broken.to_string())? {
             Frame::Output(data) => {
-                if arrive.send(Arrival::Data(data)).await.is_err() {
-                    // It says itself why it takes no more.
+                let taken = arrive.send(Arrival::Data(data)).await;
+                // Whoever writes says itself why it takes no more.
+                if taken.is_err() {
                     return Ok(());
                 }
             }
