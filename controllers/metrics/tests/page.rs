@@ -1,5 +1,7 @@
 //! What a page says after something of everything has happened, and that rules and board ask for nothing else.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;

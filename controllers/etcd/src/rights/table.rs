@@ -147,6 +147,7 @@ pub fn removal(stored: &Rights, users: &BTreeSet<String>) -> Vec<Change> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::ROOT;
     use super::*;
 
     fn ours() -> Prefix {
