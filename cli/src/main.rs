@@ -136,7 +136,7 @@ enum Command {
     Cert(cert::Cert),
     /// Another version of the controllers, host by host, without touching a container
     Upgrade(upgrade::Upgrade),
-    /// The members of the cluster's etcd: list, add, replace, defrag
+    /// The members of the cluster's etcd: list, add, replace, remove, defrag
     Etcd(etcd::Etcd),
     /// All that etcd holds, kept on hosts every hour: now, list
     Backup(backup::Backup),

@@ -1,7 +1,7 @@
 //! What a host allows.
 
 use super::*;
-use crate::instance::policy::{Leave, needed, refusal};
+use crate::instance::policy::{Leave, needed, refusal, wishes};
 
 #[test]
 fn the_policy_refuses_what_it_does_not_name() {
@@ -80,4 +80,47 @@ fn the_policy_refuses_what_it_does_not_name() {
         why,
         "host policy on h2 does not allow privileged for namespace shop; see /etc/evenkeel/policy.yaml"
     );
+}
+
+#[test]
+fn policies_add_up() {
+    let set = |words: &[&str]| words.iter().map(ToString::to_string).collect::<BTreeSet<String>>();
+    let of =
+        |namespace: &str, leave: Leave| HostPolicy { namespaces: [(namespace.to_owned(), leave)].into() };
+    let left = Leave { engine_socket: true, capabilities: set(&["NET_ADMIN"]), ..Leave::default() };
+    let right = Leave {
+        privileged: true,
+        unconfined: true,
+        capabilities: set(&["SYS_TIME"]),
+        host_namespaces: set(&["pid"]),
+        devices: set(&["/dev/kvm"]),
+        host_paths: set(&["/srv"]),
+        ..Leave::default()
+    };
+    let both = Leave { engine_socket: true, capabilities: set(&["NET_ADMIN", "SYS_TIME"]), ..right.clone() };
+    // Whichever comes first; and nobody loses what another file does not say.
+    for (mut first, second) in
+        [(of("shop", left.clone()), of("shop", right.clone())), (of("shop", right), of("shop", left))]
+    {
+        first.join(second);
+        assert_eq!(first, of("shop", both.clone()));
+        first.join(HostPolicy::default());
+        first.join(of("shop", Leave::default()));
+        assert_eq!(first, of("shop", both.clone()));
+        first.join(of("pay", Leave { unconfined: true, ..Leave::default() }));
+        let namespaces: Vec<&str> = first.namespaces.keys().map(String::as_str).collect();
+        assert_eq!(namespaces, ["pay", "shop"]);
+        assert!(first.namespaces["pay"].unconfined && !first.namespaces["pay"].privileged);
+    }
+}
+
+#[test]
+fn what_a_template_asks_of_its_host_is_told_thing_by_thing() {
+    assert_eq!(wishes(&Template::default()), Vec::<String>::new());
+    let wishing = Template {
+        network_mode: Some(NetworkMode::Host),
+        cap_add: vec!["NET_ADMIN".into(), "CHOWN".into()],
+        ..Template::default()
+    };
+    assert_eq!(wishes(&wishing), ["the host's network namespace", "capability NET_ADMIN"]);
 }
