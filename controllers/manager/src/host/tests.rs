@@ -267,8 +267,8 @@ async fn facts_that_were_refused_are_tried_again_soon() {
     let deps = HostDeps { store: store.clone(), ..world.deps(world.dir.path(), "boot-1", 7) };
     let every = deps.settings.observe_every;
     let host = tokio::spawn(run(deps));
-    world.until_alive(true).await;
-    sleep(ms(100)).await;
+    // Long enough that nothing but the time of the next try makes it look again.
+    sleep(every / 3).await;
     assert_eq!(world.text("facts/h1").await, None);
     store.forbid("facts/of-nobody");
     sleep(every / 2).await;

@@ -1,8 +1,9 @@
 use std::net::UdpSocket;
 use std::path::Path;
 
-use evenkeel_api::key::Key;
+use evenkeel_api::key::{Controller, Key};
 use evenkeel_etcd::MemoryStore;
+use evenkeel_metrics::{Build, Form, Page};
 use evenkeel_names::handover::Sockets;
 use evenkeel_runtime::disk::{MemoryDisk, StateDir};
 use evenkeel_runtime::env::SystemClock;
@@ -18,6 +19,7 @@ struct Rig {
     own: watch::Receiver<Arc<BTreeSet<Ipv4Addr>>>,
     state: watch::Receiver<Arc<State>>,
     serve: watch::Receiver<Option<i64>>,
+    page: Page,
 }
 
 /// Of the test's own, so that only this test is on its ports.
@@ -26,6 +28,7 @@ const ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 77, 0, 1);
 impl Rig {
     fn new(sockets: Sockets, port: u16) -> Self {
         let store = MemoryStore::new(1);
+        let page = Page::new(&Build { version: "1".into(), level: 1, started: 0.0 });
         let (own, owned) = watch::channel(Arc::default());
         let (state, stated) = watch::channel(Arc::default());
         let (serve, served) = watch::channel(None);
@@ -38,16 +41,22 @@ impl Rig {
             sockets,
             port,
             listen: vec![ADDRESS],
-            meter: Meter::default(),
+            meter: page.meter(Controller::Dns),
         };
         let driver = Driver::new(deps, Forwarder::new(), Told { own, state, serve });
-        Self { store, driver, own: owned, state: stated, serve: served }
+        Self { store, driver, own: owned, state: stated, serve: served, page }
     }
 
     /// Puts one key; its revision.
     async fn put(&self, key: &str, value: serde_json::Value) -> i64 {
         let txn = TxnBuilder::new().put(&key.parse::<Key>().unwrap(), value.to_string());
         self.store.commit(&txn.build().unwrap()).await.unwrap().header.revision
+    }
+
+    /// What a figure says; none if there is no such line.
+    fn figure(&self, name: &str) -> Option<String> {
+        let page = self.page.text(Form::Prometheus);
+        page.lines().find_map(|line| line.strip_prefix(name)).map(|value| value.trim().to_owned())
     }
 
     /// Lets the driver hear what changed.
@@ -62,9 +71,15 @@ async fn an_address_that_is_taken_is_tried_again_after_a_second() {
     let taken = UdpSocket::bind((ADDRESS, 0)).unwrap();
     let mut rig = Rig::new(Sockets::Direct, taken.local_addr().unwrap().port());
     tokio::time::advance(Duration::from_secs(7)).await;
+    let failures = "evenkeel_reconcile_errors_total{controller=\"dns\",kind=\"names\"}";
+    assert_eq!(rig.figure(failures), None);
     assert_eq!(rig.driver.turn(), Some(Duration::from_secs(8)));
+    assert_eq!(rig.figure(failures).as_deref(), Some("1"));
     drop(taken);
     assert_eq!(rig.driver.turn(), None);
+    assert_eq!(rig.figure(failures).as_deref(), Some("1"));
+    // It has its address, and knows no name yet.
+    assert_eq!(rig.figure("evenkeel_dns_serving").as_deref(), Some("0"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -92,6 +107,7 @@ async fn a_new_zone_is_told_of_at_once_and_kept_once_a_second() {
     assert!(rig.state.has_changed().unwrap() && rig.serve.has_changed().unwrap());
     assert_eq!(rig.state.borrow_and_update().world.revision(), first);
     assert_eq!(*rig.serve.borrow_and_update(), Some(first));
+    assert_eq!(rig.figure("evenkeel_dns_serving").as_deref(), Some("1"));
 
     let kept = rig.driver.env.now();
     tokio::time::advance(PERIOD / 2).await;

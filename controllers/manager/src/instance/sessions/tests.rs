@@ -1,6 +1,7 @@
 //! Sessions with a host whose engine and store are in memory.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use evenkeel_api::key::Controller;
@@ -231,4 +232,57 @@ fn an_age_is_counted_from_the_hosts_own_now() {
     assert_eq!(young, Lines { since: Some(Timestamp(40_000)), tail: Some(3), follow: true });
     assert_eq!(lines(Some(Since::At(Timestamp(7))), None, false).since, Some(Timestamp(7)));
     assert_eq!(lines(None, None, false).since, None);
+}
+
+#[tokio::test]
+async fn only_what_the_store_holds_word_for_word_is_done_and_what_changes_something_is_told() {
+    let world = World::new().await;
+    let put = async |key: &Key, session: &Session| {
+        let put = TxnBuilder::new().put(key, serde_json::to_vec(session).unwrap());
+        world.store.client(2).commit(&put.build().unwrap()).await.unwrap();
+    };
+    let session = |by: &str, action| Session { by: by.into(), host: host(), action };
+    let other = session("ann", exec(&["reboot"], false));
+    // Nothing; another command; another person; what only seeing would be enough for.
+    for (held, asked) in [
+        (None, session("ann", exec(&["ls"], false))),
+        (Some(other), session("ann", exec(&["ls"], false))),
+        (Some(session("eve", exec(&["ls"], false))), session("ann", exec(&["ls"], false))),
+        (Some(session("ann", logs(false))), session("ann", exec(&["ls"], false))),
+    ] {
+        let (hello, mut link) = call(&host(), world.address, None).await.unwrap();
+        if let Some(held) = held {
+            put(&Key::asks(&held.action, hello.challenge), &held).await;
+        }
+        link.send(Frame::Open(Opening::Ask(asked))).await.unwrap();
+        let answer = link.receive().await.unwrap();
+        assert!(matches!(&answer, Frame::Refused(why) if why.contains("does not hold")), "{answer:?}");
+    }
+    assert_eq!(world.store.peek("events/").len(), 0);
+    world.all(logs(false)).await;
+    assert_eq!(world.store.peek("events/").len(), 0);
+    world.all(exec(&["sh", "-c", "exit 7"], false)).await;
+    let told = async {
+        while world.store.peek("events/h1.instance/").is_empty() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), told).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_host_answers_where_it_says() {
+    let (store, engine) = (MemoryStore::new(1), FakeEngine::new());
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let env = Arc::new(Env::new(SystemClock, 1));
+    let writer = Writer::new(Arc::new(store.client(1)), env.clone(), host(), Controller::Instance);
+    let edges: Edges = (Arc::new(store.client(2)), Arc::new(engine));
+    let sessions = Sessions { listen: free, identity: None, connect: Arc::new(move || Ok(edges.clone())) };
+    sessions.begin(&host(), &env, &writer).unwrap();
+    let answered = async {
+        while call(&host(), free, None).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), answered).await.unwrap();
 }
