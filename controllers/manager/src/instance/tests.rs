@@ -245,9 +245,7 @@ async fn an_instance_lives_and_ends() {
 }
 
 fn read_state<T: DeserializeOwned>(folder: &Path) -> T {
-    evenkeel_runtime::disk::Siblings::new(&folder.into())
-        .read(evenkeel_api::key::Controller::Instance)
-        .unwrap()
+    evenkeel_runtime::disk::Siblings::new(&folder.into()).read(Controller::Instance).unwrap()
 }
 
 #[tokio::test(start_paused = true)]
