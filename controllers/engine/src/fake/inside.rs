@@ -164,27 +164,28 @@ impl Inside for FakeEngine {
     }
 
     async fn store(&self, container: &str, path: &str, archive: Incoming) -> Result<(), EngineError> {
+        let path = format!("/{}", path.trim_matches('/'));
+        // What it refuses, it refuses before it reads, as the real one does.
+        let id = self
+            .call(Op::Store, container, |state, _| {
+                let (id, _) = found(state, container)?;
+                is_folder(&path)
+                    .then_some(id)
+                    .ok_or_else(|| EngineError::NotFound(format!("{path} in {container}")))
+            })
+            .await?;
         let refused = |error: std::io::Error| EngineError::Refused(error.to_string());
         let whole = archive.map_err(refused).try_fold(BytesMut::new(), async |mut whole, piece| {
             whole.extend_from_slice(&piece);
             Ok(whole)
         });
         let archive = whole.await?.freeze();
-        self.call(Op::Store, container, |state, _| {
-            let (id, _) = found(state, container)?;
-            let path = format!("/{}", path.trim_matches('/'));
-            if !is_folder(&path) {
-                return Err(EngineError::NotFound(format!("{path} in {container}")));
-            }
-            for (name, entry) in entries(&archive) {
-                state
-                    .insides
-                    .files
-                    .insert((id.clone(), format!("{}/{name}", path.trim_end_matches('/'))), entry);
-            }
-            Ok(())
-        })
-        .await
+        let mut state = self.lock();
+        for (name, entry) in entries(&archive) {
+            let path = format!("{}/{name}", path.trim_end_matches('/'));
+            state.insides.files.insert((id.clone(), path), entry);
+        }
+        Ok(())
     }
 
     async fn usage(&self, container: &str) -> Result<Used, EngineError> {

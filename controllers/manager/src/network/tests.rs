@@ -17,6 +17,7 @@ use evenkeel_api::record::{
 use evenkeel_engine::{Engine, EngineError, FakeEngine};
 use evenkeel_etcd::MemoryStore;
 use evenkeel_fabric::FakeFabric;
+use evenkeel_metrics::{Build, Form, Page};
 use evenkeel_runtime::disk::Siblings;
 use evenkeel_runtime::env::{Env, WallClock};
 use evenkeel_runtime::store::{Store, TxnBuilder};
@@ -38,6 +39,7 @@ pub(super) struct World {
     pub(super) engine: FakeEngine,
     pub(super) fabric: FakeFabric,
     folder: tempfile::TempDir,
+    page: Page,
 }
 
 pub(super) fn host() -> HostName {
@@ -69,8 +71,9 @@ impl World {
             Some(networks.into_iter().filter_map(bridge).collect())
         });
         fabric.add_link("eth0", false, [10, 0, 0, 11].into(), 24);
-        let world =
-            World { store: MemoryStore::new(1), engine, fabric, folder: tempfile::tempdir().unwrap() };
+        let page = Page::new(&Build { version: "1".into(), level: 1, started: 0.0 });
+        let folder = tempfile::tempdir().unwrap();
+        let world = World { store: MemoryStore::new(1), engine, fabric, folder, page };
         world.put(&Key::Cluster, &Cluster { uid: "c1".into(), epoch: 0, level: 1, floor: 0 }).await;
         for n in 1..=2u8 {
             let name: HostName = format!("h{n}").parse().unwrap();
@@ -100,7 +103,7 @@ impl World {
             state_dir: self.folder.path().into(),
             leads: true,
             etcd: [].into(),
-            meter: evenkeel_metrics::Meter::default(),
+            meter: self.page.meter(Controller::Network),
         }
     }
 
@@ -146,6 +149,13 @@ impl World {
         assert_eq!(self.report().await, Some(NetworkReport::Ready { subnet }));
     }
 
+    /// How many passes failed at the machine, as the page of figures has it.
+    fn failures(&self) -> Option<String> {
+        let page = self.page.text(Form::Prometheus);
+        let mut lines = page.lines().filter(|line| line.starts_with("evenkeel_reconcile_errors"));
+        lines.find(|line| line.contains("machine")).map(str::to_owned)
+    }
+
     fn boot_file(&self) -> String {
         let path: &Path = self.folder.path();
         std::fs::read_to_string(path.join("network/boot.nft")).unwrap_or_default()
@@ -180,6 +190,7 @@ async fn a_document_becomes_a_network_and_then_all_is_silent() {
     let revision = world.store.revision();
     pass(600).await;
     assert_eq!(world.store.revision(), revision, "calm means silent");
+    assert_eq!(world.failures(), None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -272,6 +283,7 @@ async fn an_engine_that_refuses_is_reported_and_tried_again() {
     world.engine.fail_next(evenkeel_engine::fake::Op::CreateNetwork, EngineError::Refused("no".into()));
     pass(60).await;
     assert!(matches!(world.report().await, Some(NetworkReport::Ready { .. })));
+    assert!(world.failures().is_some());
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,12 +7,13 @@ use bytes::Bytes;
 use evenkeel_api::key::Controller;
 use evenkeel_api::quantity::Span;
 use evenkeel_api::session::{Destination, Since, Usage};
-use evenkeel_engine::{FakeEngine, Lines};
+use evenkeel_engine::fake::Op;
+use evenkeel_engine::{EngineError, FakeEngine, Lines};
 use evenkeel_etcd::MemoryStore;
 use evenkeel_plan::instance::container::label;
 use evenkeel_runtime::env::SystemClock;
 use evenkeel_runtime::store::TxnBuilder;
-use evenkeel_sessions::{Opening, call};
+use evenkeel_sessions::{Opening, Size, call};
 use tokio::net::TcpListener;
 
 use super::*;
@@ -128,6 +129,14 @@ async fn commands_are_typed_to_and_end_as_they_end() {
     assert_eq!(link.receive().await.unwrap(), Frame::Output(Bytes::from_static(b"hi")));
     link.send(Frame::InputEnd).await.unwrap();
     assert_eq!(link.receive().await.unwrap(), Frame::End(0));
+    let mut link =
+        world.ask(Action::Exec { copy: copy(), command: vec!["cat".into()], tty: true, stdin: true }).await;
+    world.engine.take_calls();
+    link.send(Frame::Resize(Size { columns: 80, rows: 24 })).await.unwrap();
+    // What is typed after it comes back after it.
+    link.send(Frame::Input(Bytes::from_static(b"hi"))).await.unwrap();
+    assert_eq!(link.receive().await.unwrap(), Frame::Output(Bytes::from_static(b"hi")));
+    assert_eq!(world.engine.take_calls().len(), 1, "the engine hears of the terminal's size");
     let (_, last) = world.all(exec(&[], false)).await;
     assert!(matches!(last, Frame::Refused(why) if why.contains("no command")));
 }
@@ -177,14 +186,24 @@ async fn files_go_into_folders_and_beside_what_is_there() {
     assert!(matches!(link.receive().await.unwrap(), Frame::Answer(_)));
     link.send(Frame::Refused("no more".to_owned())).await.unwrap();
     assert!(matches!(link.receive().await.unwrap(), Frame::Refused(why) if why.contains("no more")));
+    // Refused by the engine, it ends, though whoever sends has not.
+    world.engine.fail_next(Op::Store, EngineError::Refused("the disk is full".to_owned()));
+    let mut link = world.ask(Action::Store { copy: copy(), path: "/tmp/".to_owned() }).await;
+    assert!(matches!(link.receive().await.unwrap(), Frame::Answer(_)));
+    for _ in 0..3 {
+        link.send(Frame::Input(Bytes::from_static(b"piece"))).await.unwrap();
+    }
+    let told = tokio::time::timeout(Duration::from_secs(10), link.receive()).await;
+    assert!(matches!(told, Ok(Ok(Frame::Refused(why))) if why.contains("the disk is full")));
 }
 
 #[tokio::test]
 async fn usage_is_of_running_copies_and_each_round_has_an_end() {
     let world = World::new().await;
     world.container("pay.web.1.1", "u1");
+    world.container("pay.web.2.2", "u1");
     let service = Some("shop/web".parse().unwrap());
-    for (service, count) in [(service, 1), (None, 2)] {
+    for (service, count) in [(service, 1), (None, 3)] {
         let (frames, last) = world.all(Action::Usage { service, follow: false }).await;
         let rounds: Vec<Vec<Usage>> = frames
             .iter()

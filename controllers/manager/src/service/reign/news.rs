@@ -18,11 +18,10 @@ impl Reign {
     /// answered at once, in the transaction that heeds it, so that what they look at next is not of before.
     pub(super) fn too_soon(&self, key: &Key, plan: &Plan) -> Option<Duration> {
         let news = plan.batch.writes.iter().any(|(key, write)| match (key, write) {
-            (_, Write::Accepted(_) | Write::AcceptedHost(_)) => true,
             (Key::Rollout(id), Write::Rollout(rollout)) => self.is_word_heeded(id, rollout),
             _ => false,
         });
-        let news = news || plan.status.as_ref().is_some_and(|status| self.is_document_refused(status));
+        let news = news || plan.status.as_ref().is_some_and(|status| self.is_document_new(status));
         let at = *self.told.get(key)? + STATUS_EVERY;
         (!news && at > self.env.now()).then_some(at)
     }
@@ -33,8 +32,8 @@ impl Reign {
         known.is_none_or(|known| known.value.resumed != rollout.resumed)
     }
 
-    /// Whether a status tells of a document that it did not know: one that was accepted is a write of its own.
-    fn is_document_refused(&self, status: &StatusWrite) -> bool {
+    /// Whether a status tells of a document, accepted or refused, that it did not know.
+    fn is_document_new(&self, status: &StatusWrite) -> bool {
         let known = match &status.key {
             Key::Status(ObjectRef::Service(id)) => {
                 self.cache.world.services.get(id).and_then(|service| service.status.as_ref())

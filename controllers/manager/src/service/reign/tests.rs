@@ -161,6 +161,32 @@ async fn what_a_person_just_said_is_answered_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_said_of_a_host_is_answered_at_once() {
+    let store = MemoryStore::new(1);
+    put(&store, "accepted/hosts/h1", &accepted(r#"{"address":"10.0.0.1"}"#)).await;
+    put(&store, "status/hosts/h1", r#"{"observed_revision":5,"conditions":[]}"#).await;
+    let mut reign = reign(&store).await;
+    let key: Key = "status/hosts/h1".parse().unwrap();
+    reign.told.insert(key.clone(), reign.env.now());
+    for (observed_revision, late) in [(5, true), (6, false)] {
+        let status = Status { observed_revision, ..Status::default() };
+        let status = StatusWrite { key: key.clone(), revision: 1, status };
+        let plan = Plan { status: Some(status), ..Plan::default() };
+        assert_eq!(reign.too_soon(&key, &plan).is_some(), late, "{observed_revision}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_cluster_is_counted_after_a_pass_and_not_too_often() {
+    let mut reign = reign(&MemoryStore::new(1)).await;
+    assert_eq!(reign.count(), Duration::MAX, "it is due, and done");
+    sleep(COUNT_EVERY - ms(400)).await;
+    assert_eq!(reign.count(), ms(400));
+    sleep(ms(400)).await;
+    assert_eq!(reign.count(), Duration::MAX);
+}
+
+#[tokio::test(start_paused = true)]
 async fn all_is_planned_anew_when_what_holds_for_all_changes_and_now_and_then() {
     let store = MemoryStore::new(1);
     put(&store, "services/shop/web", WEB).await;
