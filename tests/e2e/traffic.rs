@@ -158,6 +158,8 @@ fn names_in_both_libraries(lab: &Lab) {
 fn other_records(lab: &Lab) {
     let srv = lab.run(&["dig", "_http._tcp.cart.shop.internal", "SRV"]);
     assert_eq!(srv.lines().filter(|line| line.contains(" 8080 ")).count(), 3, "SRV: {srv}");
+    let why = lab.run(&["dig", "why.cart.shop.internal", "TXT"]);
+    assert_eq!(why.lines().filter(|line| line.ends_with(": answers\"")).count(), 3, "TXT: {why}");
     let copy = copy_on(lab, "h2", "shop/cart");
     let reverse: Vec<&str> = copy.raw["NetworkSettings"]["Networks"]["ek-lan"]["IPAddress"]
         .as_str()

@@ -7,7 +7,7 @@ use domain::base::iana::{Class, Opcode, Rcode, Rtype};
 use domain::base::message_builder::{AdditionalBuilder, AnswerBuilder, PushError};
 use domain::base::name::{Name, ParsedName};
 use domain::base::{Message, MessageBuilder, Question, Serial, StaticCompressor, Ttl};
-use domain::rdata::{A, Ptr, Soa, Srv};
+use domain::rdata::{A, Ptr, Soa, Srv, Txt};
 use evenkeel_plan::dns::{Found, Origin, Target, Wanted, Zone};
 
 pub use crate::random::Random;
@@ -139,6 +139,7 @@ fn wanted(rtype: Rtype) -> Wanted {
         Rtype::SRV => Wanted::Srv,
         Rtype::PTR => Wanted::Ptr,
         Rtype::SOA => Wanted::Soa,
+        Rtype::TXT => Wanted::Txt,
         Rtype::ANY => Wanted::Any,
         _ => Wanted::Other,
     }
@@ -244,6 +245,20 @@ fn records(
                 Some(Err(_)) => Err(emptied(answer)),
                 Some(Ok(())) | None => Ok(answer.additional()),
             }
+        }
+        Found::Texts { ttl, lines } => {
+            for line in *lines {
+                let text = Txt::<Vec<u8>>::build_from_slice(line.as_bytes());
+                let Ok(text) = text else { continue };
+                if answer.push((owner, Class::IN, Ttl::from_secs(*ttl), text)).is_err() {
+                    match transport {
+                        Transport::Udp => return Err(emptied(answer)),
+                        // More than any answer holds.
+                        Transport::Tcp => break,
+                    }
+                }
+            }
+            Ok(answer.additional())
         }
         Found::Soa { zone: origin } => {
             if let Some((name, soa)) = soa(zone, *origin)

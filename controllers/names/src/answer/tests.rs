@@ -159,6 +159,21 @@ fn srv_names_the_copies() {
 }
 
 #[test]
+fn why_a_name_leads_there_is_told_in_texts_all_or_by_tcp() {
+    let texts = |message: &Message<Vec<u8>>| -> Vec<String> {
+        let answer = message.answer().unwrap().limit_to::<Txt<_>>();
+        answer.map(|record| String::from_utf8(record.unwrap().data().text()).unwrap()).collect()
+    };
+    let few = udp(&zone_of(2), "why.web.shop.internal", Rtype::TXT, None);
+    assert_eq!(texts(&few), ["1.web.shop on h1: answers", "2.web.shop on h1: answers"]);
+    let zone = zone_of(100);
+    let many = udp(&zone, "why.web.shop.internal", Rtype::TXT, Some(4096));
+    assert!(many.header().tc() && texts(&many).is_empty());
+    let query = query("why.web.shop.internal", Rtype::TXT, None);
+    assert_eq!(texts(&replied(&zone, &query, Transport::Tcp)).len(), 100);
+}
+
+#[test]
 fn the_order_is_random() {
     let (zone, query) = (zone_of(4), query("web.shop.internal", Rtype::A, None));
     let mut random = Random::new(1);

@@ -53,6 +53,8 @@ pub(super) struct Name {
     pub(super) views: Vec<View>,
     /// The same for each slot.
     pub(super) slots: BTreeMap<String, Vec<View>>,
+    /// Why it leads where it leads: a line for each copy.
+    pub(super) why: Vec<Arc<str>>,
 }
 
 /// What a name leads to on one network.
@@ -100,9 +102,9 @@ impl Zone {
         let known = world.endpoints.iter().filter(|(_, shards)| !shards.is_empty());
         let services: BTreeMap<ServiceId, Arc<Served>> = known
             .map(|(id, shards)| {
-                let ranks = Served::ranks(shards, world, here, gone);
-                let kept = kept(id).filter(|kept| kept.is_of(shards, &ranks));
-                (id.clone(), kept.unwrap_or_else(|| Arc::new(Served::new(id, shards, ranks, &ground))))
+                let standings = Served::standings(shards, world, here, gone);
+                let kept = kept(id).filter(|kept| kept.is_of(shards, &standings));
+                (id.clone(), kept.unwrap_or_else(|| Arc::new(Served::new(id, shards, standings, &ground))))
             })
             .collect();
         Self {

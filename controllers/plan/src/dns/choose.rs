@@ -23,29 +23,50 @@ pub(super) enum Rank {
     LastResortOnGone,
 }
 
-/// The copy's rank; `None`: it is no answer at all.
-pub(super) fn rank(
+/// What becomes of a copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It is an answer, and so good a one.
+    Answer(Rank),
+    /// It would be one as good as this, but the service wants no answer rather than such a one.
+    Unwanted(Rank),
+    /// It does not run.
+    Away,
+}
+
+impl Standing {
+    /// `None`: it is no answer at all.
+    pub(super) fn rank(self) -> Option<Rank> {
+        match self {
+            Self::Answer(rank) => Some(rank),
+            Self::Unwanted(_) | Self::Away => None,
+        }
+    }
+}
+
+/// What becomes of the copy in the names of its service.
+pub(super) fn stand(
     endpoint: &Endpoint,
     policy: EndpointsPolicy,
     world: &World,
     here: &Here,
     gone: &BTreeSet<HostName>,
-) -> Option<Rank> {
+) -> Standing {
     let own = endpoint.host == here.host;
     let ready = match if own { local(endpoint, world, here) } else { Local::Silent } {
-        Local::Away => return None,
+        Local::Away => return Standing::Away,
         Local::Sick => false,
         Local::Silent => endpoint.ready,
     };
     // This very process proves that its own host is there.
     let gone = !own && gone.contains(&endpoint.host);
-    match (ready, gone) {
-        (true, false) => Some(Rank::Ready),
-        (true, true) => Some(Rank::ReadyOnGone),
-        _ if policy == EndpointsPolicy::Empty => None,
-        (false, false) => Some(Rank::LastResort),
-        (false, true) => Some(Rank::LastResortOnGone),
-    }
+    let rank = match (ready, gone) {
+        (true, false) => Rank::Ready,
+        (true, true) => Rank::ReadyOnGone,
+        (false, false) => Rank::LastResort,
+        (false, true) => Rank::LastResortOnGone,
+    };
+    if policy == EndpointsPolicy::Empty && !ready { Standing::Unwanted(rank) } else { Standing::Answer(rank) }
 }
 
 /// What this host knows of its own copy.

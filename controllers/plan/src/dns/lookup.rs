@@ -1,6 +1,7 @@
 //! What a query gets: no allocation, no lock, no I/O.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 use evenkeel_api::name::NetworkName;
 use evenkeel_api::service::Protocol;
@@ -18,6 +19,8 @@ pub enum Wanted {
     Ptr,
     /// The domain's own record.
     Soa,
+    /// Texts.
+    Txt,
     /// Whatever there is.
     Any,
     /// Something that no name here has.
@@ -64,6 +67,13 @@ pub enum Found<'a> {
         /// The name.
         name: &'a str,
     },
+    /// Texts: at least one.
+    Texts {
+        /// Seconds.
+        ttl: u32,
+        /// A line each.
+        lines: &'a [Arc<str>],
+    },
     /// The SOA of the domain.
     Soa {
         /// The domain.
@@ -92,7 +102,11 @@ enum Walk<'a> {
     Host(&'a Ipv4Addr),
     Views(&'a [View]),
     Ports(&'a Name, (Protocol, &'a str)),
+    Why(&'a [Arc<str>]),
 }
+
+/// The label below a name that asks why it leads where it leads. A slot of that name comes first.
+const WHY: &str = "why";
 
 impl Zone {
     /// What it says of the name `labels` (lower case, leftmost first) to `asker`.
@@ -135,7 +149,10 @@ impl Zone {
                     let mut ports = name.views.iter().flat_map(|view| view.targets.keys());
                     ports.any(|(protocol, _)| *protocol == wanted).then_some(Walk::Between)
                 }
-                None => name.slots.get(*label).map(|views| Walk::Views(views)),
+                None => match name.slots.get(*label) {
+                    Some(views) => Some(Walk::Views(views)),
+                    None => (*label == WHY).then_some(Walk::Why(&name.why)),
+                },
             }),
             [port, label, service, namespace] => {
                 let key = protocol(label).zip(port.strip_prefix('_'));
@@ -185,6 +202,9 @@ impl Zone {
                     },
                     None => Found::NoData { zone },
                 }
+            }
+            (Walk::Why(lines @ [_, ..]), Wanted::Txt | Wanted::Any) => {
+                Found::Texts { ttl: domain.ttl, lines }
             }
             _ => Found::NoData { zone },
         }

@@ -10,6 +10,7 @@ mod lookup;
 mod served;
 #[cfg(test)]
 mod tests;
+mod why;
 mod world;
 
 pub use absence::{Absences, LIMIT};

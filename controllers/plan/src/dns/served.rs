@@ -9,7 +9,8 @@ use evenkeel_api::network::NetworkSpec;
 use evenkeel_api::record::{Endpoint, Endpoints};
 
 use super::build::{Name, Target, View};
-use super::choose::{Rank, rank};
+use super::choose::{Rank, Standing, stand};
+use super::why::why;
 use super::world::{Here, Shard, World};
 
 /// What the names of all services stand on.
@@ -28,6 +29,14 @@ impl Ground {
         Arc::new(Self { networks: world.networks.clone(), hosts: world.hosts.clone() })
     }
 
+    /// Where the copy is reached on a network; `None`: on the hosts' own.
+    pub(super) fn address(&self, network: Option<&NetworkName>, endpoint: &Endpoint) -> Option<Ipv4Addr> {
+        match network {
+            Some(network) => endpoint.addresses.get(network).copied(),
+            None => self.hosts.get(&endpoint.host).copied(),
+        }
+    }
+
     fn domains(&self, networks: &[NetworkName]) -> Option<BTreeSet<String>> {
         if networks.is_empty() {
             // On the hosts' own network, which is part of no domain and reachable from all.
@@ -43,7 +52,7 @@ impl Ground {
 pub(super) struct Served {
     shards: Vec<Arc<Endpoints>>,
     /// Of each endpoint of each shard, in order.
-    ranks: Vec<Option<Rank>>,
+    standings: Vec<Standing>,
     pub(super) name: Arc<Name>,
     /// Further names, as they are if no other service carries them too.
     pub(super) aliases: BTreeMap<String, Arc<Name>>,
@@ -51,40 +60,40 @@ pub(super) struct Served {
     pub(super) askers: Vec<(Ipv4Addr, Arc<BTreeSet<NetworkName>>)>,
 }
 
-/// A copy with its rank.
-type Copy<'a> = (Option<Rank>, &'a Endpoint);
+/// A copy with what becomes of it.
+pub(super) type Copy<'a> = (Standing, &'a Endpoint);
 
 impl Served {
-    /// The rank of each endpoint.
-    pub(super) fn ranks(
+    /// What becomes of each endpoint.
+    pub(super) fn standings(
         shards: &BTreeMap<u32, Shard>,
         world: &World,
         here: &Here,
         gone: &BTreeSet<HostName>,
-    ) -> Vec<Option<Rank>> {
+    ) -> Vec<Standing> {
         let all = shards.values().flat_map(|shard| shard.body.endpoints.iter().map(move |it| (shard, it)));
-        all.map(|(shard, endpoint)| rank(endpoint, shard.body.policy, world, here, gone)).collect()
+        all.map(|(shard, endpoint)| stand(endpoint, shard.body.policy, world, here, gone)).collect()
     }
 
     /// Whether it was made from these.
-    pub(super) fn is_of(&self, shards: &BTreeMap<u32, Shard>, ranks: &[Option<Rank>]) -> bool {
+    pub(super) fn is_of(&self, shards: &BTreeMap<u32, Shard>, standings: &[Standing]) -> bool {
         // The very same values: while this holds them, no other can stand in their place.
         let mut pairs = self.shards.iter().zip(shards.values());
         self.shards.len() == shards.len()
             && pairs.all(|(own, shard)| Arc::ptr_eq(own, &shard.body))
-            && self.ranks == ranks
+            && self.standings == standings
     }
 
     /// Made anew.
     pub(super) fn new(
         id: &ServiceId,
         shards: &BTreeMap<u32, Shard>,
-        ranks: Vec<Option<Rank>>,
+        standings: Vec<Standing>,
         ground: &Ground,
     ) -> Self {
         let it = Self {
             shards: shards.values().map(|shard| shard.body.clone()).collect(),
-            ranks,
+            standings,
             name: Arc::default(),
             aliases: BTreeMap::new(),
             pointers: Vec::new(),
@@ -97,7 +106,8 @@ impl Served {
         }
         let slots = slots.into_iter().map(|(slot, own)| (slot, views(ground, &networks, &own))).collect();
         let views = views(ground, &networks, &copies);
-        let name = Arc::new(Name { domains: ground.domains(&networks), views, slots });
+        let why = why(&views, &copies, ground);
+        let name = Arc::new(Name { domains: ground.domains(&networks), views, slots, why });
         let carried: BTreeSet<&str> =
             it.shards.iter().flat_map(|s| s.aliases.values().flatten()).map(|name| name.as_str()).collect();
         let aliases =
@@ -120,7 +130,7 @@ impl Served {
 
     fn copies(&self) -> Vec<Copy<'_>> {
         let endpoints = self.shards.iter().flat_map(|shard| &shard.endpoints);
-        self.ranks.iter().copied().zip(endpoints).collect()
+        self.standings.iter().copied().zip(endpoints).collect()
     }
 
     /// The service's networks, the first one first.
@@ -159,19 +169,21 @@ pub(super) fn alias(name: &str, carriers: &[&Served], ground: &Ground) -> Name {
         let copies: Vec<Copy<'_>> = there.flat_map(|(_, served)| served.copies()).collect();
         views(ground, std::slice::from_ref(network), &copies)
     });
-    let views = views.collect();
+    let views: Vec<View> = views.collect();
+    let copies: Vec<Copy<'_>> = carriers.iter().flat_map(|served| served.copies()).collect();
+    let why = why(&views, &copies, ground);
     // Without networks there is no such name, and not one under all domains.
     let domains = ground.domains(&networks).or_else(|| Some(BTreeSet::new()));
-    Name { domains, views, slots: BTreeMap::new() }
+    Name { domains, views, slots: BTreeMap::new(), why }
 }
 
 fn views(ground: &Ground, networks: &[NetworkName], copies: &[Copy<'_>]) -> Vec<View> {
     if networks.is_empty() {
-        return vec![view(None, None, copies, |endpoint| ground.hosts.get(&endpoint.host).copied())];
+        return vec![view(None, None, copies, |endpoint| ground.address(None, endpoint))];
     }
     let on = |network: &NetworkName| {
         let ttl = ground.networks.get(network).map(|spec| seconds(spec.ttl().0));
-        view(Some(network.clone()), ttl, copies, |endpoint| endpoint.addresses.get(network).copied())
+        view(Some(network.clone()), ttl, copies, |endpoint| ground.address(Some(network), endpoint))
     };
     networks.iter().map(on).collect()
 }
@@ -189,9 +201,9 @@ fn view(
     address: impl Fn(&Endpoint) -> Option<Ipv4Addr>,
 ) -> View {
     let mut here: Vec<(Rank, &Endpoint, Ipv4Addr)> = Vec::new();
-    for (rank, endpoint) in copies {
-        if let (Some(rank), Some(address)) = (rank, address(endpoint)) {
-            here.push((*rank, endpoint, address));
+    for (standing, endpoint) in copies {
+        if let (Some(rank), Some(address)) = (standing.rank(), address(endpoint)) {
+            here.push((rank, endpoint, address));
         }
     }
     let best = here.iter().map(|(rank, ..)| *rank).min();

@@ -103,6 +103,7 @@ fn ask(zone: &Zone, name: &str, wanted: Wanted, asker: &str) -> String {
             .collect::<Vec<_>>()
             .join(" "),
         Found::Pointer { name, .. } => name.into(),
+        Found::Texts { lines, .. } => lines.join("; "),
         Found::Soa { zone: Origin::Domain(name) } => format!("soa {name}"),
         Found::Soa { zone: Origin::Reverse { octets, .. } } => format!("soa reverse {octets}"),
     }
@@ -131,6 +132,12 @@ fn names_of_all_kinds() {
         ("web.shop.internal", Wanted::Other, LAN, "empty"),
         ("2.web.shop.internal", Wanted::A, LAN, "10.88.2.10"),
         ("3.web.shop.internal", Wanted::A, LAN, "none"),
+        ("why.web.shop.internal", Wanted::Txt, LAN, "1.web.shop on h1: answers; 2.web.shop on h2: answers"),
+        ("why.web.shop.internal", Wanted::Any, LAN, "1.web.shop on h1: answers; 2.web.shop on h2: answers"),
+        ("why.web.shop.internal", Wanted::A, LAN, "empty"),
+        ("why.cart.shop.internal", Wanted::Txt, LAN, "none"),
+        ("why.1.web.shop.internal", Wanted::Txt, LAN, "none"),
+        ("web.shop.internal", Wanted::Txt, LAN, "empty"),
         ("cart.shop.internal", Wanted::A, LAN, "none"),
         ("shop.internal", Wanted::A, LAN, "empty"),
         ("shap.internal", Wanted::A, LAN, "none"),

@@ -118,3 +118,58 @@ fn what_the_host_knows_itself_takes_its_copy_out_at_once() {
     let sick = verdict(running(), "web-http", Verdict::Unhealthy, 5);
     assert_eq!(a(&world, &sick, &gone(&[]), "web.shop.internal"), "10.88.1.10");
 }
+
+fn why(world: &World, here: &Here, hosts: &[&str]) -> Vec<String> {
+    let said = ask(&zone(world, here, &gone(hosts)), "why.web.shop.internal", Wanted::Txt, LAN);
+    said.split("; ").map(|line| line.replace(".web.shop", "")).collect()
+}
+
+#[test]
+fn a_name_says_why_it_leads_where_it_leads() {
+    let mut world = world();
+    let well = ["h1 1 lan=10.88.1.10", "h2 2 lan=10.88.2.10", "h3 3 lan=10.88.3.10"];
+    let sick = well.map(|copy| format!("{copy} sick"));
+    serve(&mut world, "shop/web", &["lan"], &[well[0], &sick[1], well[2]]);
+    assert_eq!(
+        why(&world, &here(), &["h3"]),
+        ["1 on h1: answers", "2 on h2: left out, not ready", "3 on h3: left out, its host is silent"]
+    );
+    let away = local(Desired::Stop, observed(InstanceState::Running, 5));
+    assert_eq!(why(&world, &away, &[])[0], "1 on h1: left out, it does not run");
+    serve(&mut world, "shop/web", &["lan"], &[&sick[0], &sick[1], &sick[2]]);
+    assert_eq!(
+        why(&world, &here(), &["h3"]),
+        [
+            "1 on h1: answers, though not ready: no copy is",
+            "2 on h2: answers, though not ready: no copy is",
+            "3 on h3: left out, not ready and its host is silent"
+        ]
+    );
+    assert_eq!(
+        why(&world, &away, &["h2", "h3"])[1],
+        "2 on h2: answers, though not ready and its host silent: there is no better one"
+    );
+    body(&mut world, "shop/web").policy = EndpointsPolicy::Empty;
+    assert_eq!(
+        why(&world, &here(), &["h3"]),
+        [
+            "1 on h1: left out, not ready",
+            "2 on h2: left out, not ready",
+            "3 on h3: left out, not ready and its host is silent"
+        ]
+    );
+    serve(&mut world, "shop/web", &["lan"], &[well[1], "h3 3"]);
+    assert_eq!(
+        why(&world, &here(), &["h2"]),
+        [
+            "2 on h2: answers, though its host is silent: no other copy is ready",
+            "3 on h3: left out, it has no address here"
+        ]
+    );
+    // On the hosts' own network.
+    serve(&mut world, "shop/web", &[], &["h2 2", "h3 3 sick"]);
+    assert_eq!(why(&world, &here(), &[]), ["2 on h2: answers", "3 on h3: left out, not ready"]);
+    // A slot has the name before that.
+    serve(&mut world, "shop/web", &["lan"], &["h2 why lan=10.88.2.10"]);
+    assert_eq!(why(&world, &here(), &[]), ["empty"]);
+}
