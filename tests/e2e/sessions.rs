@@ -106,6 +106,15 @@ fn files_go_into_a_copy_and_come_back_as_they_were() {
         for name in ["back/data", "other"] {
             assert!(std::fs::read(path(name)).expect("it came back") == data, "{name} is another one");
         }
+        // A folder is one also behind a link, and nothing ever takes the place of what is in it.
+        lab.run(&["keel", "exec", "shop/web", "--", "ln", "-s", "/tmp/dir", "/tmp/link"]);
+        lab.run(&["keel", "cp", &path("other"), "shop/web:/tmp/link"]);
+        lab.run(&["keel", "exec", "shop/web", "--", "test", "-h", "/tmp/link", "-a", "-s", "/tmp/dir/other"]);
+        std::fs::create_dir(path("one")).expect("a folder");
+        std::fs::write(path("one/back"), "a file").expect("a file");
+        lab.run(&["keel", "exec", "shop/web", "--", "mkdir", "-p", "/tmp/in/back"]);
+        let refused = lab.call(&["keel", "cp", &path("one/back"), "shop/web:/tmp/in"]);
+        assert_ne!(refused.code, 0, "a file took a folder's place: {refused:?}");
         let nothing = lab.call(&["keel", "cp", "shop/web:/no/such", &path("x")]);
         assert!(nothing.code == 1 && !std::path::Path::new(&path("x")).exists(), "{nothing:?}");
     });

@@ -104,3 +104,6 @@ impl fmt::Debug for Docker {
         write!(f, "Docker({})", self.socket.display())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,7 @@
 mod client;
 mod frame;
 mod link;
+mod places;
 mod server;
 mod tls;
 

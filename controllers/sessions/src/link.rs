@@ -105,6 +105,11 @@ impl Sender {
     pub async fn send(&self, frame: Frame) -> Result<(), Broken> {
         self.0.send(frame).await.map_err(|_| Broken::Closed)
     }
+
+    /// Waits until nothing can be sent any more.
+    pub async fn closed(&self) {
+        self.0.closed().await;
+    }
 }
 
 impl Receiver {

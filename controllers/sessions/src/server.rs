@@ -1,7 +1,7 @@
 //! The host's end: greets whoever connects, asks whether what they want may be, and lets it be done.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,16 +17,24 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::frame::{Frame, Hello, Opening};
 use crate::link::Link;
+use crate::places::{Place, Places};
 use crate::tls::{Identity, TlsError, common_name};
 
-/// How long whoever connects may take to say what they want. The store is asked in between.
+/// How long whoever connects may take to show who they are: two round trips.
+const HANDSHAKE: Duration = Duration::from_secs(5);
+/// How long whoever is known may take to say what they want. The store is asked in between.
 const SAY_WITHIN: Duration = Duration::from_secs(20);
-/// Connections that have not been let in yet, at most.
+/// Connections that have not been let in yet, at most, and from one address: nobody holds the door shut alone.
 const AT_THE_DOOR: usize = 64;
-/// Connections that were, at most; a forwarded port has one for each of its own.
+const AT_THE_DOOR_FROM_ONE: usize = 32;
+/// Connections that were, at most, and of one person; a forwarded port has one for each of its own.
 const INSIDE: usize = 256;
+const INSIDE_OF_ONE: usize = 64;
 /// Between two tries to listen.
 const AGAIN: Duration = Duration::from_secs(5);
+
+/// A place at the door, and that of the address.
+type Door = (OwnedSemaphorePermit, Place<IpAddr>);
 
 /// What a host does for sessions.
 #[async_trait]
@@ -48,7 +56,8 @@ pub struct Server<C> {
     identity: Option<Identity>,
     copies: Arc<C>,
     door: Arc<Semaphore>,
-    inside: Arc<Semaphore>,
+    from: Arc<Places<IpAddr>>,
+    inside: Arc<Places<String>>,
     /// Sessions that further connections may join.
     open: Mutex<BTreeMap<Challenge, Session>>,
 }
@@ -61,7 +70,8 @@ impl<C: Copies> Server<C> {
             identity,
             copies: Arc::new(copies),
             door: Arc::new(Semaphore::new(AT_THE_DOOR)),
-            inside: Arc::new(Semaphore::new(INSIDE)),
+            from: Places::new(AT_THE_DOOR, AT_THE_DOOR_FROM_ONE),
+            inside: Places::new(INSIDE, INSIDE_OF_ONE),
             open: Mutex::default(),
         })
     }
@@ -92,9 +102,10 @@ impl<C: Copies> Server<C> {
                 sleep(Duration::from_millis(100)).await;
                 continue;
             };
+            let Some(place) = self.from.take(from.ip()) else { continue };
             let server = self.clone();
             tokio::spawn(async move {
-                if let Err(why) = server.welcome(stream, permit).await {
+                if let Err(why) = server.welcome(stream, (permit, place)).await {
                     tracing::debug!(%from, %why, "a session was not begun");
                 }
             });
@@ -102,7 +113,7 @@ impl<C: Copies> Server<C> {
     }
 
     /// One connection: who it is, what they want, and then that.
-    async fn welcome(&self, stream: TcpStream, door: OwnedSemaphorePermit) -> Result<(), String> {
+    async fn welcome(&self, stream: TcpStream, door: Door) -> Result<(), String> {
         let said = |error: std::io::Error| error.to_string();
         stream.set_nodelay(true).map_err(said)?;
         let Some(identity) = &self.identity else { return self.hear(Link::over(stream), None, door).await };
@@ -110,18 +121,13 @@ impl<C: Copies> Server<C> {
         let config: ServerConfig = identity.answering().map_err(told)?;
         let accepting = TlsAcceptor::from(Arc::new(config)).accept(stream);
         let stream =
-            timeout(SAY_WITHIN, accepting).await.map_err(|_| "no handshake in time")?.map_err(said)?;
+            timeout(HANDSHAKE, accepting).await.map_err(|_| "no handshake in time")?.map_err(said)?;
         let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
         let name = certificates.first().and_then(common_name).ok_or("a certificate without a name")?;
         self.hear(Link::over(stream), Some(name), door).await
     }
 
-    async fn hear(
-        &self,
-        mut link: Link,
-        name: Option<String>,
-        door: OwnedSemaphorePermit,
-    ) -> Result<(), String> {
+    async fn hear(&self, mut link: Link, name: Option<String>, door: Door) -> Result<(), String> {
         let challenge = challenge()?;
         let hello = Frame::Hello(Hello { host: self.host.clone(), challenge });
         let opened = timeout(SAY_WITHIN, async {
@@ -135,18 +141,23 @@ impl<C: Copies> Server<C> {
         });
         let opened = opened.await.map_err(|_| "nothing was asked in time".to_owned())??;
         let opened = opened.and_then(|(session, joins)| {
-            let inside = self.inside.clone().try_acquire_owned();
-            let inside =
-                inside.map_err(|_| format!("{INSIDE} sessions are open on {} already", self.host))?;
+            let inside = self.inside.take(session.by.clone());
+            let inside = inside.ok_or_else(|| {
+                format!(
+                    "{INSIDE_OF_ONE} sessions of {}, or {INSIDE} of all, are open on {} already: close some",
+                    session.by, self.host
+                )
+            })?;
             Ok((session, joins, inside))
         });
-        drop(door);
         match opened {
             Err(why) => {
+                // It has a place at the door for as long as it takes: whoever is refused again and again waits there.
                 link.finish(Frame::Refused(why.clone())).await;
                 Err(why)
             }
             Ok((session, joins, _inside)) => {
+                drop(door);
                 self.serve(session, joins, link).await;
                 Ok(())
             }

@@ -130,6 +130,39 @@ async fn whoever_knocks_without_a_word_is_let_go_and_the_next_one_is_heard() {
     assert_eq!(answer, Frame::Accepted(None));
 }
 
+#[tokio::test]
+async fn one_person_cannot_take_all_places() {
+    let (echo, address) = serving(None).await;
+    let mut open = Vec::new();
+    for _ in 0..64 {
+        let (answer, link) = asked(&echo, address, None, session("ann", usage()), true).await.unwrap();
+        assert_eq!(answer, Frame::Accepted(None));
+        open.push(link);
+    }
+    let (answer, _) = asked(&echo, address, None, session("ann", usage()), true).await.unwrap();
+    assert!(matches!(&answer, Frame::Refused(why) if why.contains("64 sessions of ann")), "{answer:?}");
+    let (answer, _link) = asked(&echo, address, None, session("joe", usage()), true).await.unwrap();
+    assert_eq!(answer, Frame::Accepted(None));
+}
+
+#[tokio::test]
+async fn one_address_cannot_hold_the_door_shut() {
+    let (echo, address) = serving(None).await;
+    let mut silent = Vec::new();
+    for _ in 0..100 {
+        silent.push(tokio::net::TcpStream::connect(address).await.unwrap());
+    }
+    let local = SocketAddr::from(([127, 0, 0, 2], 0));
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(local).unwrap();
+    let mut link = Link::over(socket.connect(address).await.unwrap());
+    let Frame::Hello(hello) = link.receive().await.unwrap() else { panic!("no greeting") };
+    let session = session("joe", usage());
+    echo.0.lock().unwrap().push((hello.challenge, session.clone()));
+    link.send(Frame::Open(Opening::Ask(session))).await.unwrap();
+    assert_eq!(link.receive().await.unwrap(), Frame::Accepted(None));
+}
+
 fn now() -> Duration {
     Duration::from_millis(SystemClock.now().0.try_into().unwrap())
 }

@@ -57,12 +57,18 @@ impl Engine for Docker {
                 session.client.list_containers(Some(options)).await
             })
             .await?;
-        let ids: Vec<String> = listed
-            .into_iter()
-            .map(|one| one.id.ok_or_else(|| EngineError::Garbled("a listed container has no id".into())))
-            .collect::<Result<_, _>>()?;
-        let found: Vec<Option<Container>> = stream::iter(ids)
-            .map(|id| async move { self.inspect(&id).await })
+        let found: Vec<Option<Container>> = stream::iter(listed)
+            .map(|one| async move {
+                let id = one
+                    .id
+                    .clone()
+                    .ok_or_else(|| EngineError::Garbled("a listed container has no id".into()))?;
+                match self.inspect(&id).await {
+                    // The engine holds it, as it does while files are copied in or out: of all others it tells.
+                    Err(EngineError::Timeout(_)) => Ok(Some(read::held(one))),
+                    found => found,
+                }
+            })
             .buffered(INSPECTIONS)
             .try_collect()
             .await?;

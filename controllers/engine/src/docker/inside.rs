@@ -107,7 +107,9 @@ impl Inside for Docker {
     }
 
     async fn store(&self, container: &str, path: &str, archive: Incoming) -> Result<(), EngineError> {
-        let options = UploadToContainerOptionsBuilder::new().path(path).build();
+        // A file never takes the place of a folder, and what is in it, nor a folder that of a file.
+        let options =
+            UploadToContainerOptionsBuilder::new().path(path).no_overwrite_dir_non_dir("true").build();
         let body = bollard::body_try_stream(archive);
         self.call(&format!("write {path} in {container}"), ARCHIVE, |session| async move {
             session.client.upload_to_container(container, Some(options), body).await

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::Ipv4Addr;
 
 use bollard::models::{
-    ContainerInspectResponse, ContainerState as State, ContainerStateStatusEnum as Status, EndpointSettings,
-    HealthStatusEnum, HostConfig, ImageInspect, IpamConfig, PortMap,
+    ContainerInspectResponse, ContainerState as State, ContainerStateStatusEnum as Status, ContainerSummary,
+    EndpointSettings, HealthStatusEnum, HostConfig, ImageInspect, IpamConfig, PortMap,
 };
 use evenkeel_api::quantity::{Bytes, MilliCpus};
 use evenkeel_api::record::{HostPort, Timestamp, Verdict};
@@ -35,6 +35,25 @@ pub(super) fn container(answer: ContainerInspectResponse, cpus: u64) -> Containe
         ports: if how == ContainerState::Running { ports(network.ports) } else { Vec::new() },
         limits: limits(&host, cpus),
         pid: state.pid.and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid > 0),
+    }
+}
+
+/// A container that the engine is at, as far as its list says.
+pub(super) fn held(listed: ContainerSummary) -> Container {
+    Container {
+        id: listed.id.unwrap_or_default(),
+        name: listed.names.unwrap_or_default().concat().trim_start_matches('/').to_owned(),
+        labels: sorted(listed.labels),
+        image: listed.image.unwrap_or_default(),
+        image_id: listed.image_id.unwrap_or_default(),
+        state: ContainerState::Changing,
+        started: None,
+        finished: None,
+        health: None,
+        addresses: BTreeMap::new(),
+        ports: Vec::new(),
+        limits: Limits::default(),
+        pid: None,
     }
 }
 

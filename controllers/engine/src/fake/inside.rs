@@ -151,7 +151,12 @@ impl Inside for FakeEngine {
     async fn fetch(&self, container: &str, path: &str) -> Result<Archive, EngineError> {
         self.call(Op::Fetch, container, |state, _| {
             let (id, _) = found(state, container)?;
+            // Whatever ends so must be a folder.
+            let (path, inside) = path.strip_suffix("/.").map_or((path, false), |path| (path, true));
             let path = format!("/{}", path.trim_matches('/'));
+            if inside && !is_folder(&path) {
+                return Err(EngineError::Refused(format!("{path} is not a directory")));
+            }
             let entry = match state.insides.files.get(&(id, path.clone())) {
                 Some(entry) => entry.clone(),
                 None if is_folder(&path) => folder(&path),
@@ -204,7 +209,7 @@ fn found(state: &mut State, container: &str) -> Result<(String, bool), EngineErr
     Ok((held.container.id.clone(), held.container.state == ContainerState::Running))
 }
 
-/// `cat` gives back what it reads; `sh -c "exit N"` and `false` end so; all else says what it is.
+/// `cat` gives back what it reads; `sleep infinity` sleeps; `sh -c "exit N"` and `false` end so; all else says what it is.
 async fn run(argv: &[String], tty: bool, mut reads: DuplexStream, says: &mpsc::Sender<Piece>) -> i64 {
     match argv.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["cat"] => {
@@ -217,6 +222,8 @@ async fn run(argv: &[String], tty: bool, mut reads: DuplexStream, says: &mpsc::S
             0
         }
         ["false"] => 1,
+        // Neither reads nor ends.
+        ["sleep", "infinity"] => std::future::pending().await,
         ["sh", "-c", script] if script.starts_with("exit ") => script[5..].parse().unwrap_or(2),
         ["sh", "-c", script] if script.starts_with("echo ") && script.ends_with(" >&2") && !tty => {
             let text = Bytes::from(format!("{}\n", &script[5..script.len() - 4]));

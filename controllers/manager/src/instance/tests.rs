@@ -656,6 +656,8 @@ async fn the_first_copy_of_a_host_is_held_to_what_the_host_says_then() {
     let world = World::started().await;
     let privileged = Template { privileged: Some(true), ..template() };
     world.put(&Key::Revision(service(), 7), &Revision { template: privileged }).await;
+    // Nothing comes between the record and the verdict: the image is here.
+    evenkeel_engine::Engine::pull(&world.engine, IMAGE, None, None).await.unwrap();
     // The controller has read the policy by now: there was none.
     pass(1).await;
     let policy = "namespaces:\n  shop: {privileged: true}\n";

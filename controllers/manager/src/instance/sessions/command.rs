@@ -1,7 +1,9 @@
 //! A command in a copy, with what is typed.
 
+use std::time::Duration;
+
 use evenkeel_engine::Inside;
-use evenkeel_sessions::{Frame, Receiver};
+use evenkeel_sessions::{Broken, Frame, Receiver};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use super::logs::pass_on;
@@ -21,7 +23,9 @@ pub(super) async fn serve(
     let running = engine.attach(container, argv, tty, stdin).await?;
     let (id, input, output) = (running.id, running.input, running.output);
     tokio::select! {
-        done = pass_on(output, &ends.sender) => done?,
+        done = pass_on(output, &ends.sender, Duration::MAX) => done?,
+        // Seen also while a command that reads nothing keeps what was typed from being handed on.
+        () = ends.sender.closed() => return Err(Broken::Closed.into()),
         gone = listen(engine, &id, input, &mut ends.receiver) => return Err(gone),
     }
     Ok(engine.exit_code(&id).await?)

@@ -14,6 +14,7 @@ use evenkeel_plan::instance::container::label;
 use evenkeel_runtime::env::SystemClock;
 use evenkeel_runtime::store::TxnBuilder;
 use evenkeel_sessions::{Opening, Size, call};
+use futures_util::StreamExt;
 use tokio::net::TcpListener;
 
 use super::*;
@@ -304,4 +305,54 @@ async fn a_host_answers_where_it_says() {
         }
     };
     tokio::time::timeout(Duration::from_secs(10), answered).await.unwrap();
+}
+
+/// Both ends of a connection: the host's, and that of who asks.
+fn ends() -> (Ends, Link) {
+    let (near, far) = tokio::io::duplex(1 << 10);
+    let (sender, receiver) = Link::over(near).split();
+    (Ends { sender, receiver }, Link::over(far))
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_falls_asleep_over_a_copy_of_files_is_let_go() {
+    let engine = FakeEngine::new();
+    engine.add_foreign(COPY, BTreeMap::new());
+    // Nothing comes.
+    let (mut host, mut asker) = ends();
+    let began = tokio::time::Instant::now();
+    let awake = tokio::spawn(async move { while asker.receive().await.is_ok() {} });
+    let stored = files::store(&engine, COPY, "/tmp/", &mut host).await;
+    assert!(stored.unwrap_err().to_string().contains("nothing came for 30 seconds"));
+    assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
+    awake.abort();
+    // Nothing is taken; that somebody is there is heard all the time.
+    let (host, asker) = ends();
+    let pieces = futures_util::stream::repeat(Bytes::from_static(&[7; 1024]));
+    let output = Box::pin(pieces.map(|piece| Ok(evenkeel_engine::Piece::Output(piece))));
+    let sent = logs::pass_on(output, &host.sender, Duration::from_secs(30)).await;
+    assert!(sent.unwrap_err().to_string().contains("nothing was taken for 30 seconds"));
+    drop((host, asker));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_gone_is_missed_also_by_a_command_that_does_not_read() {
+    let engine = FakeEngine::new();
+    engine.add_foreign(COPY, BTreeMap::new());
+    let (mut host, asker) = ends();
+    let command = ["sleep".to_owned(), "infinity".to_owned()];
+    let typing = async move {
+        let data = Bytes::from_static(&[7; 1024]);
+        while tokio::time::timeout(Duration::from_secs(1), asker.send(Frame::Input(data.clone())))
+            .await
+            .is_ok()
+        {}
+    };
+    let served = command::serve(&engine, COPY, &command, false, true, &mut host);
+    let (ended, ()) = tokio::join!(tokio::time::timeout(Duration::from_secs(120), served), typing);
+    assert!(
+        matches!(ended, Ok(Err(Ended::Gone(_)))),
+        "{:?}",
+        ended.map(|ended| ended.map_err(|e| e.to_string()))
+    );
 }

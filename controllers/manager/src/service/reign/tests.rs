@@ -1,6 +1,7 @@
 use evenkeel_api::key::Controller;
 use evenkeel_api::record::Status;
 use evenkeel_etcd::MemoryStore;
+use evenkeel_metrics::{Build, Form, Page};
 use evenkeel_plan::service::{StatusWrite, Write};
 use evenkeel_runtime::env::SystemClock;
 use evenkeel_runtime::store::{Store, TxnBuilder};
@@ -178,8 +179,14 @@ async fn what_is_said_of_a_host_is_answered_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn the_cluster_is_counted_after_a_pass_and_not_too_often() {
-    let mut reign = reign(&MemoryStore::new(1)).await;
+    let store = MemoryStore::new(1);
+    put(&store, "accepted/hosts/h1", &accepted(r#"{"address":"10.0.0.1"}"#)).await;
+    let page = Page::new(&Build { version: "1".into(), level: 1, started: 0.0 });
+    let mut reign = reign(&store).await.measured(page.meter(Controller::Service));
+    let is_counted = || page.text(Form::Prometheus).contains("evenkeel_hosts{");
+    assert!(!is_counted());
     assert_eq!(reign.count(), Duration::MAX, "it is due, and done");
+    assert!(is_counted());
     sleep(COUNT_EVERY - ms(400)).await;
     assert_eq!(reign.count(), ms(400));
     sleep(ms(400)).await;

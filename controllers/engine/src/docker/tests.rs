@@ -1,0 +1,61 @@
+//! What an engine's odd answers become: of one that says what a test lets it say.
+
+use std::time::Duration;
+
+use evenkeel_plan::instance::container::ContainerState;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+
+use super::*;
+use crate::engine::Engine;
+
+/// Answers each request by its path; `None`: never.
+async fn answer(stream: UnixStream, body: fn(&str) -> Option<&'static str>) -> std::io::Result<()> {
+    let (read, mut write) = stream.into_split();
+    let mut lines = BufReader::new(read).lines();
+    while let Some(first) = lines.next_line().await? {
+        while lines.next_line().await?.is_some_and(|line| !line.is_empty()) {}
+        let path = first.split(' ').nth(1).unwrap_or_default();
+        let path = path.split('?').next().unwrap_or_default().trim_start_matches("/v1.41");
+        let Some(body) = body(path) else { std::future::pending().await };
+        let head =
+            format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}", body.len());
+        write.write_all(format!("{head}\r\n\r\n{body}").as_bytes()).await?;
+    }
+    Ok(())
+}
+
+fn engine(folder: &Path, body: fn(&str) -> Option<&'static str>) -> Docker {
+    let socket = folder.join("engine.sock");
+    let listener = UnixListener::bind(&socket).unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(answer(stream, body));
+        }
+    });
+    Docker::new(&socket, Deadlines { read: Duration::from_millis(500), ..Deadlines::default() })
+}
+
+#[tokio::test]
+async fn a_container_that_the_engine_holds_hides_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = engine(folder.path(), |path| match path {
+        "/version" => Some(r#"{"ApiVersion": "1.41"}"#),
+        "/info" => Some(r#"{"NCPU": 2}"#),
+        "/containers/json" => Some(
+            r#"[{"Id": "a", "Names": ["/shop.web.1.1"], "Labels": {"x": "y"}, "Image": "web:1", "ImageID": "sha256:1"},
+                {"Id": "b", "Names": ["/shop.web.2.2"]}]"#,
+        ),
+        "/containers/b/json" => {
+            Some(r#"{"Id": "b", "Name": "/shop.web.2.2", "State": {"Status": "running"}}"#)
+        }
+        _ => None,
+    });
+    let found = engine.containers("u1").await.unwrap();
+    let said: Vec<_> = found.iter().map(|one| (one.id.as_str(), one.name.as_str(), one.state)).collect();
+    assert_eq!(
+        said,
+        [("a", "shop.web.1.1", ContainerState::Changing), ("b", "shop.web.2.2", ContainerState::Running)]
+    );
+    assert_eq!((found[0].labels["x"].as_str(), found[0].image_id.as_str()), ("y", "sha256:1"));
+}
