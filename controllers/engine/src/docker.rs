@@ -5,6 +5,7 @@ mod calls;
 mod errors;
 mod events;
 mod inside;
+mod raw;
 mod read;
 mod spec;
 

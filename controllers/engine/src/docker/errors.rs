@@ -31,7 +31,7 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-fn answered(what: &str, status: u16, message: String) -> EngineError {
+pub(super) fn answered(what: &str, status: u16, message: String) -> EngineError {
     let lower = message.to_ascii_lowercase();
     let any = |words: &[&str]| words.iter().any(|word| lower.contains(word));
     // A port or an address that is taken comes as 500 or 403, by the engine's version.

@@ -13,8 +13,8 @@ use bollard::query_parameters::{
 };
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 
-use super::Docker;
 use super::errors::told;
+use super::{Docker, Session, raw};
 use crate::engine::EngineError;
 use crate::inside::{Archive, Incoming, Inside, Lines, Output, Piece, Running, Used};
 
@@ -31,9 +31,25 @@ impl Inside for Docker {
         let since = lines.since.and_then(|since| i32::try_from(since.0 / 1000).ok()).unwrap_or(0);
         let options = LogsOptionsBuilder::new().stdout(true).stderr(true).timestamps(true);
         let options = options.follow(lines.follow).since(since).tail(&tail).build();
-        let session = self.session().await?;
         let what = format!("read the logs of {container}");
-        Ok(pieces(what, session.client.logs(container, Some(options))))
+        let has_terminal = self
+            .call(&what, self.deadlines.read, |session| async move {
+                let found = session.client.inspect_container(container, None).await?;
+                Ok(found.config.and_then(|config| config.tty).unwrap_or(false))
+            })
+            .await?;
+        let session = self.session().await?;
+        if !has_terminal {
+            return Ok(pieces(what, session.client.logs(container, Some(options))));
+        }
+        let Lines { follow, .. } = lines;
+        let query = format!("stdout=1&stderr=1&timestamps=1&follow={follow}&since={since}&tail={tail}");
+        // Of the older version, an answer comes in no chunks.
+        let request = format!("GET {}/containers/{container}/logs?{query} HTTP/1.0", prefix(&session));
+        let wire = self.raw(&what, &request, "").await?;
+        Ok(Box::pin(
+            raw::lines(wire).map(move |line| line.map(Piece::Output).map_err(|error| broke(&what, &error))),
+        ))
     }
 
     async fn attach(
@@ -52,10 +68,13 @@ impl Inside for Docker {
             ..CreateExecOptions::default()
         };
         let what = format!("exec in {container}");
+        if tty {
+            return self.attach_terminal(what, container, options).await;
+        }
         let (id, started) = self
             .call(&what, self.deadlines.write, |session| async move {
                 let made = session.client.create_exec(container, options).await?;
-                let start = StartExecOptions { detach: false, tty, output_capacity: None };
+                let start = StartExecOptions { detach: false, tty: false, output_capacity: None };
                 let started = session.client.start_exec(&made.id, Some(start)).await?;
                 Ok((made.id, started))
             })
@@ -130,6 +149,49 @@ impl Inside for Docker {
             .map(|answer| used(&answer))
             .ok_or_else(|| EngineError::NotFound(format!("container {container}")))
     }
+}
+
+impl Docker {
+    async fn attach_terminal(
+        &self,
+        what: String,
+        container: &str,
+        options: CreateExecOptions<String>,
+    ) -> Result<Running, EngineError> {
+        let (id, prefix) = self
+            .call(&what, self.deadlines.write, |session| async move {
+                Ok((session.client.create_exec(container, options).await?.id, prefix(&session)))
+            })
+            .await?;
+        let request =
+            format!("POST {prefix}/exec/{id}/start HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: tcp");
+        let wire = self.raw(&what, &request, r#"{"Detach":false,"Tty":true}"#).await?;
+        let (read, input) = tokio::io::split(wire);
+        let output = raw::pieces(read)
+            .map(move |piece| piece.map(Piece::Output).map_err(|error| broke(&what, &error)));
+        Ok(Running { id, output: Box::pin(output), input: Box::pin(input) })
+    }
+
+    async fn raw(
+        &self,
+        what: &str,
+        request: &str,
+        body: &str,
+    ) -> Result<tokio::io::BufReader<tokio::net::UnixStream>, EngineError> {
+        let opening = raw::open(&self.socket, what, request, body);
+        let opened = tokio::time::timeout(self.deadlines.write, opening).await;
+        opened.unwrap_or_else(|_| Err(EngineError::Timeout(what.to_owned())))
+    }
+}
+
+/// What paths of the engine's API begin with.
+fn prefix(session: &Session) -> String {
+    let version = session.client.client_version();
+    format!("/v{}.{}", version.major_version, version.minor_version)
+}
+
+fn broke(what: &str, error: &std::io::Error) -> EngineError {
+    EngineError::Unavailable(format!("{what}: {error}"))
 }
 
 fn pieces(

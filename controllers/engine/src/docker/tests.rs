@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use evenkeel_plan::instance::container::ContainerState;
+use futures_util::StreamExt;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 
 use super::*;
 use crate::engine::Engine;
+use crate::inside::{Inside, Lines, Piece};
 
 /// Answers each request by its path; `None`: never.
 async fn answer(stream: UnixStream, body: fn(&str) -> Option<&'static str>) -> std::io::Result<()> {
@@ -18,6 +20,11 @@ async fn answer(stream: UnixStream, body: fn(&str) -> Option<&'static str>) -> s
         let path = first.split(' ').nth(1).unwrap_or_default();
         let path = path.split('?').next().unwrap_or_default().trim_start_matches("/v1.41");
         let Some(body) = body(path) else { std::future::pending().await };
+        if let Some(bytes) = body.strip_prefix("RAW ") {
+            // To its end, and no more.
+            write.write_all(b"HTTP/1.1 101 UPGRADED\r\nUpgrade: tcp\r\n\r\n").await?;
+            return write.write_all(bytes.as_bytes()).await;
+        }
         let head =
             format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}", body.len());
         write.write_all(format!("{head}\r\n\r\n{body}").as_bytes()).await?;
@@ -58,4 +65,43 @@ async fn a_container_that_the_engine_holds_hides_no_other() {
         [("a", "shop.web.1.1", ContainerState::Changing), ("b", "shop.web.2.2", ContainerState::Running)]
     );
     assert_eq!((found[0].labels["x"].as_str(), found[0].image_id.as_str()), ("y", "sha256:1"));
+}
+
+/// What looks like the head of a frame that promises four gigabytes, and more than a piece without an end of a line.
+const SCREEN: &str = "RAW \u{1}\0\0\0\u{7f}\u{7f}\u{7f}\u{7f}prompt";
+
+#[tokio::test]
+async fn what_a_terminal_shows_is_taken_for_no_frame() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = engine(folder.path(), |path| match path {
+        "/version" => Some(r#"{"ApiVersion": "1.41"}"#),
+        "/info" => Some(r#"{"NCPU": 2}"#),
+        "/containers/c/exec" => Some(r#"{"Id": "e"}"#),
+        "/containers/c/json" => Some(r#"{"Id": "c", "Config": {"Tty": true}}"#),
+        "/exec/e/start" | "/containers/c/logs" => Some(SCREEN),
+        _ => None,
+    });
+    let running = engine.attach("c", &["sh".to_owned()], true, true).await.unwrap();
+    let logs = engine.logs("c", Lines::default()).await.unwrap();
+    for output in [running.output, logs] {
+        let shown: Vec<Piece> = output.map(Result::unwrap).collect().await;
+        let Some(Piece::Output(bytes)) = shown.first() else { panic!("{shown:?}") };
+        assert_eq!((shown.len(), bytes.as_ref()), (1, SCREEN[4..].as_bytes()));
+    }
+}
+
+#[tokio::test]
+async fn a_line_of_a_terminal_without_an_end_is_not_waited_for() {
+    let (mut writes, reads) = tokio::io::duplex(1 << 20);
+    let text = format!("one\n{}\ntwo", "x".repeat(40_000));
+    writes.write_all(text.as_bytes()).await.unwrap();
+    let mut lines = Box::pin(raw::lines(reads));
+    let mut lengths = Vec::new();
+    for _ in 0..3 {
+        lengths.push(lines.next().await.unwrap().unwrap().len());
+    }
+    assert_eq!(lengths, [4, 1 << 15, 40_001 - (1 << 15)]);
+    drop(writes);
+    assert_eq!(lines.next().await.unwrap().unwrap(), "two");
+    assert!(lines.next().await.is_none());
 }

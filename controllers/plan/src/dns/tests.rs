@@ -379,3 +379,13 @@ fn names_lead_to_the_hosts_of_all_copies() {
     serve(&mut world, "shop/pg", &["db"], &["h2 1 db=10.89.2.20"]);
     assert_eq!(world.named_hosts(), gone(&["h1", "h2"]));
 }
+
+#[test]
+fn a_copy_at_another_address_is_no_copy_that_is_known() {
+    let mut world = world();
+    serve(&mut world, "shop/web", &["lan"], &["h2 1 lan=10.88.2.10"]);
+    let before = zone(&world, &here(), &gone(&[]));
+    serve(&mut world, "shop/web", &["lan"], &["h2 1 lan=10.88.2.11"]);
+    let after = before.next(&world, &here(), &gone(&[]));
+    assert_eq!(ask(&after, "web.shop.internal", Wanted::A, LAN), "10.88.2.11");
+}
