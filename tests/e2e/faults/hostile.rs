@@ -132,8 +132,8 @@ fn case_24_hostile_records() {
     });
 }
 
-/// Without certificates there is no thief to keep out yet; what a thief could write must still do no harm that
-/// the host's own policy or the form of keys forbids.
+/// What certificates and rights keep a thief from writing is held by `tests/tests/access.rs`. The lab's etcd demands neither:
+/// even what they would refuse must do no harm that the host's own policy or the form of keys forbids.
 #[test]
 fn case_25_keys_of_a_thief() {
     rare_fault(25, |lab| {
@@ -176,8 +176,8 @@ fn case_25_keys_of_a_thief() {
         let unharmed = shop.close_unharmed();
         converged(lab, 60);
         Outcome::Passed(format!(
-            "certificates and rights are not there yet; {} forged keys and {refused} documents that hosts do not allow: \
-             nothing made or touched; {unharmed}",
+            "on an etcd without rights, where everyone may write: {} forged keys and {refused} documents that hosts do \
+             not allow: nothing made or touched; {unharmed}",
             keys.len() + 1
         ))
     });
