@@ -1,4 +1,4 @@
-# An image with etcd, from the program of one of its releases.
+# An image with etcd, from the programs of one of its releases: etcdutl restores backups.
 FROM debian:12-slim
-COPY etcd /usr/local/bin/
+COPY etcd etcdutl /usr/local/bin/
 CMD ["etcd"]

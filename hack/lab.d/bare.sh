@@ -32,18 +32,29 @@ sshd_answers() { # HOST
     enter_net "$1" bash -c 'exec 3<>"/dev/tcp/$1/22" && head -c 4 <&3' - "$(address_of "$1")" | grep -q SSH-
 }
 
-# The image etcd:3.5 in the lab's registry: Debian's programs, and the C library they want.
+# The image etcd:3.5.30 in the lab's registry, as charts/host/etcd.Dockerfile makes it: what it copies comes from Debian's
+# etcd of the lab, and what it builds on is the C library that those programs want.
 write_etcd_image() {
-    local root program
+    local root folder words to program
     root=$(mktemp -d "$CACHE/etcd-image.XXXXXX")
-    program=$(PATH="$(suite_path etcd "$ETCD")$PATH" command -v etcd)
-    mkdir -p "$root/files/usr/local/bin"
-    install -m 755 "$program" "$root/files/usr/local/bin/etcd"
-    # etcdutl, which restores backups, is beside it since 3.5.
-    [ ! -e "${program%/*}/etcdutl" ] || install -m 755 "${program%/*}/etcdutl" "$root/files/usr/local/bin/etcdutl"
+    folder=$(dirname "$(PATH="$(suite_path etcd "$ETCD")$PATH" command -v etcd)")
+    while read -ra words; do
+        case ${words[0]:-} in
+        COPY)
+            to=$root/files${words[-1]}
+            mkdir -p "$to"
+            for program in "${words[@]:1:${#words[@]}-2}"; do
+                # etcdutl is there since 3.5: with an older etcd of --etcd, `evenkeel init` says what is missing.
+                [ ! -e "$folder/$program" ] || install -m 755 "$folder/$program" "$to"
+            done
+            ;;
+        '' | '#' | FROM | CMD) ;;
+        *) die "hack/lab.d/bare.sh does not know ${words[0]}, of charts/host/etcd.Dockerfile" ;;
+        esac
+    done <"$TOP/charts/host/etcd.Dockerfile"
     "$LAB_D/registry-image" layer "$root/files" "$root/layer"
-    "$LAB_D/registry-image" image "$LAB/registry" etcd 3.5 '{"Env":["PATH=/usr/local/bin:/usr/bin"],"Cmd":["etcd"]}' \
+    "$LAB_D/registry-image" image "$LAB/registry" etcd 3.5.30 '{"Env":["PATH=/usr/local/bin:/usr/bin"],"Cmd":["etcd"]}' \
         "$(images_dir)/layers/glibc" "$root/layer" >/dev/null
     rm -rf "$root"
-    echo etcd:3.5 >>"$LAB/image-names"
+    echo etcd:3.5.30 >>"$LAB/image-names"
 }

@@ -112,7 +112,11 @@ verb_up() {
     make_docker_config
     fill_registries
     if [ "$CONTROLLERS" = true ]; then write_controller_image; fi
-    if [ "$BARE" = true ]; then write_etcd_image; fi
+    if [ "$BARE" = true ]; then
+        # Under the name that docs/first-hour.md has for it.
+        if [ "$CONTROLLERS" = true ]; then write_controller_image "" 1; fi
+        write_etcd_image
+    fi
 
     make_switch
     for machine in infra lan $(hosts); do make_disk "$machine"; done
