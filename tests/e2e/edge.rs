@@ -1,20 +1,17 @@
 //! HTTPS at the edge (charts/edge): both proxies, on every host, follow a service whose copies come and go, and no
 //! request over HTTPS fails.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
 use evenkeel_tests::lab::engine::Container;
 use evenkeel_tests::lab::wait::pause;
-use evenkeel_tests::lab::{Background, Lab, case, eventually, since};
+use evenkeel_tests::lab::{Lab, case, eventually, since};
 use tempfile::TempDir;
 use tokio::time::Instant;
 
 use crate::documents;
-
-/// Requests a second, of each client; there is one a proxy and host.
-const RATE: u32 = 15;
+use crate::https::{Client, Seen};
 
 /// A proxy of charts/edge, and the ports of the hosts that it has here: both run at once.
 struct Proxy {
@@ -46,19 +43,13 @@ fn https_is_answered_by_every_host_while_copies_come_and_go() {
         for (proxy, host) in doors(lab) {
             answers(lab, proxy, &host, folder.path());
         }
-        let clients: Vec<Client> = doors(lab)
-            .into_iter()
-            .map(|(proxy, host)| Client::new(lab, proxy, &host, folder.path()))
-            .collect();
+        let clients: Vec<Client> =
+            doors(lab).into_iter().map(|(proxy, host)| client(lab, proxy, &host, folder.path())).collect();
         rolled(lab);
         killed_and_scaled(lab, &clients);
         sick(lab, &clients);
         for client in clients {
-            let seen = client.finish();
-            let what = format!("{}: {} requests, {} copies answered", seen.name, seen.asked, seen.by.len());
-            println!("-> {what}, {} failed", seen.failed.len());
-            assert!(seen.failed.is_empty(), "requests failed: {what}: {:#?}", seen.failed);
-            assert!(seen.asked > 100, "the load was not sent: {what}");
+            client.finish().is_without_failures(100);
         }
         take_from_hosts(lab);
     });
@@ -134,6 +125,13 @@ fn to(lab: &Lab, proxy: &Proxy, host: &str, folder: &Path) -> Vec<String> {
         .to_vec()
 }
 
+/// One that asks that proxy on that host.
+fn client(lab: &Lab, proxy: &Proxy, host: &str, folder: &Path) -> Client {
+    let curl = to(lab, proxy, host, folder).join(" ");
+    let url = format!("https://shop.example:{}/", proxy.https);
+    Client::new(lab, format!("{} on {host}", proxy.name), &curl, &url)
+}
+
 fn answers(lab: &Lab, proxy: &Proxy, host: &str, folder: &Path) {
     let url = format!("https://shop.example:{}/", proxy.https);
     let words = to(lab, proxy, host, folder);
@@ -156,73 +154,6 @@ fn answers(lab: &Lab, proxy: &Proxy, host: &str, folder: &Path) {
         "{} on {host}: {redirect}",
         proxy.name
     );
-}
-
-/// Somebody on the LAN who asks one proxy on one host at a steady pace: every second on a new connection, whose
-/// certificate is verified anew.
-struct Client {
-    name: String,
-    asks: Background,
-}
-
-/// What a client was answered.
-struct Seen {
-    name: String,
-    asked: usize,
-    failed: Vec<String>,
-    /// By the copy that answered: its container's host name.
-    by: BTreeMap<String, usize>,
-}
-
-impl Client {
-    fn new(lab: &Lab, proxy: &Proxy, host: &str, folder: &Path) -> Self {
-        let url = format!("https://shop.example:{}/?[1-{RATE}]", proxy.https);
-        // After each body a line of its own: the status, the time, and what curl has against it.
-        let format = r"= %{http_code} %{time_total} %{errormsg}\n";
-        let curl = to(lab, proxy, host, folder).join(" ");
-        let script = format!(
-            "until read -r -t 0; do {curl} --no-buffer --rate {RATE}/s -w '{format}' '{url}' </dev/null; done"
-        );
-        let asks = lab.start(&["exec", "lan", "bash", "-c", &script]);
-        Self { name: format!("{} on {host}", proxy.name), asks }
-    }
-
-    /// So far.
-    fn seen(&self) -> Seen {
-        Seen::read(&self.name, &self.asks.so_far())
-    }
-
-    fn finish(self) -> Seen {
-        Seen::read(&self.name, &self.asks.finish())
-    }
-}
-
-impl Seen {
-    fn read(name: &str, text: &str) -> Self {
-        let mut seen = Self { name: name.to_owned(), asked: 0, failed: Vec::new(), by: BTreeMap::new() };
-        let mut body = "";
-        for line in text.lines() {
-            let Some(result) = line.strip_prefix("= ") else {
-                body = line;
-                continue;
-            };
-            seen.asked += 1;
-            match body.split_whitespace().nth(1).filter(|_| result.starts_with("200 ")) {
-                Some(copy) => *seen.by.entry(copy.to_owned()).or_default() += 1,
-                None => seen.failed.push(format!("request {}: {result}: {body}", seen.asked)),
-            }
-            body = "";
-        }
-        seen
-    }
-
-    fn of(&self, copy: &Container) -> usize {
-        self.by.get(&host_name(copy)).copied().unwrap_or(0)
-    }
-}
-
-fn host_name(copy: &Container) -> String {
-    copy.raw["Config"]["Hostname"].as_str().unwrap_or_default().to_owned()
 }
 
 fn copies(lab: &Lab) -> Vec<Container> {

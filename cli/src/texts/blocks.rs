@@ -8,7 +8,8 @@ use evenkeel_api::text::{Origin, interpolate, parse_documents};
 use evenkeel_compose::{NoFile, Options, World, import};
 use evenkeel_plan::instance::policy::HostPolicy;
 
-use super::{Block, pages};
+use super::fences::Block;
+use super::pages;
 
 /// A world with one Compose file in it.
 struct Single<'a>(&'a str);
@@ -101,7 +102,7 @@ fn written(block: &Block) -> Vec<String> {
 fn every_yaml_of_the_texts_is_valid() {
     let mut wrong = Vec::new();
     let mut seen = 0;
-    for block in pages().iter().flat_map(|page| page.blocks()) {
+    for (place, block) in pages().iter().flat_map(|page| page.blocks()) {
         let texts = match block.language.as_str() {
             "yaml" => vec![block.text.clone()],
             "sh" => written(&block),
@@ -109,7 +110,7 @@ fn every_yaml_of_the_texts_is_valid() {
         };
         for text in texts {
             seen += 1;
-            wrong.extend(fault(&text).map(|fault| format!("{}: {fault}", block.place)));
+            wrong.extend(fault(&text).map(|fault| format!("{place}: {fault}")));
         }
     }
     assert!(seen > 10, "only {seen} were found");

@@ -88,12 +88,15 @@ fn scripts_are_read_as_the_shell_does() {
 fn every_command_of_a_block_is_taken() {
     let mut wrong = Vec::new();
     let mut seen = 0;
-    for block in pages().iter().flat_map(|page| page.blocks()).filter(|block| block.language == "sh") {
+    for (place, block) in pages().iter().flat_map(|page| page.blocks()) {
+        if block.language != "sh" {
+            continue;
+        }
         for command in scripts(&block.text) {
             let Some(arguments) = ours(&command) else { continue };
             seen += 1;
             if let Err(error) = parse(arguments) {
-                wrong.push(format!("{}: {}: {error}", block.place, command.join(" ")));
+                wrong.push(format!("{place}: {}: {error}", command.join(" ")));
             }
         }
     }

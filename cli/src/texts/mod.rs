@@ -5,20 +5,14 @@ use std::path::{Path, PathBuf};
 
 mod blocks;
 mod commands;
+mod fences;
 mod links;
+
+use fences::Block;
 
 /// A page, and where it lies below the checkout.
 struct Page {
     name: String,
-    text: String,
-}
-
-/// A block of a page that is set off as code.
-struct Block {
-    /// Like `docs/edge.md:12`.
-    place: String,
-    /// What stands behind the fence, like `sh`.
-    language: String,
     text: String,
 }
 
@@ -51,25 +45,10 @@ fn pages() -> Vec<Page> {
 }
 
 impl Page {
-    fn blocks(&self) -> Vec<Block> {
-        let mut blocks = Vec::new();
-        let mut open: Option<Block> = None;
-        for (index, line) in self.text.lines().enumerate() {
-            match (&mut open, line.strip_prefix("```")) {
-                (None, Some(language)) => {
-                    let place = format!("{}:{}", self.name, index + 1);
-                    open = Some(Block { place, language: language.to_owned(), text: String::new() });
-                }
-                (Some(block), None) => {
-                    block.text.push_str(line);
-                    block.text.push('\n');
-                }
-                (Some(_), Some(_)) => blocks.extend(open.take()),
-                (None, None) => {}
-            }
-        }
-        assert!(open.is_none(), "{}: a block without an end", self.name);
-        blocks
+    /// Its blocks, each with its place, like `docs/edge.md:12`.
+    fn blocks(&self) -> Vec<(String, Block)> {
+        let placed = |block: Block| (format!("{}:{}", self.name, block.line), block);
+        fences::blocks(&self.text).into_iter().map(placed).collect()
     }
 
     /// Its lines outside of blocks, with their numbers.

@@ -61,24 +61,26 @@ impl Lab {
         });
     }
 
-    /// The Host documents as they were when the lab was new.
+    /// The Host documents as they were when the lab was new, of hosts that were deleted, too.
     fn restore_hosts(&self) {
         let path = self.file("e2e-hosts.json");
-        let now: BTreeMap<String, String> = eventually(30, "a document of every host", || {
+        let now = || {
             let store = self.try_store()?;
-            let found: BTreeMap<String, String> = store
-                .keys("hosts/")
-                .map(|key| (key.clone(), String::from_utf8_lossy(&store.values[key]).into_owned()))
-                .collect();
-            if found.len() == self.hosts().len() { Ok(found) } else { Err(format!("{:?}", found.keys())) }
-        });
+            let text = |key: &String| String::from_utf8_lossy(&store.values[key]).into_owned();
+            Ok(store.keys("hosts/").map(|key| (key.clone(), text(key))).collect())
+        };
         let Ok(text) = std::fs::read_to_string(&path) else {
-            let text = serde_json::to_string(&now).unwrap_or_default();
+            let first = eventually(30, "a document of every host", || {
+                let found: BTreeMap<String, String> = now()?;
+                if found.len() == self.hosts().len() { Ok(found) } else { Err(format!("{:?}", found.keys())) }
+            });
+            let text = serde_json::to_string(&first).unwrap_or_default();
             std::fs::write(&path, text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             return;
         };
         let first: BTreeMap<String, String> =
             serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let now: BTreeMap<String, String> = eventually(30, "the documents of hosts", now);
         for (key, text) in first {
             if now.get(&key) != Some(&text) {
                 self.put(&key, &text);

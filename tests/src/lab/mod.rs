@@ -126,8 +126,8 @@ impl Lab {
 
     /// `hack/lab WORDS…` with something on its standard input.
     pub fn feed(&self, words: &[&str], input: &str) -> Done {
-        let what = words.join(" ");
-        let fail = |error: std::io::Error| -> ! { panic!("hack/lab {what}: {error}") };
+        let what = format!("hack/lab {}", words.join(" "));
+        let fail = |error: std::io::Error| -> ! { panic!("{what}: {error}") };
         let mut child = self
             .command(words)
             .stdin(if input.is_empty() { Stdio::null() } else { Stdio::piped() })
@@ -211,14 +211,7 @@ pub struct Done {
 impl Done {
     /// Its standard output; panics where it failed.
     pub fn ok(self) -> String {
-        assert!(
-            self.code == 0,
-            "hack/lab {} failed with {}:\n{}\n{}",
-            self.what,
-            self.code,
-            self.out,
-            self.err
-        );
+        assert!(self.code == 0, "{} failed with {}:\n{}\n{}", self.what, self.code, self.out, self.err);
         self.out
     }
 
