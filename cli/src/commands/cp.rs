@@ -1,7 +1,7 @@
 //! `evenkeel cp`: files out of a copy, and into one.
 
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use bytes::Bytes;
 use clap::Args;
@@ -22,6 +22,7 @@ use crate::sessions::target::Target;
 Examples:
   evenkeel cp shop.db.1.4:/var/log/db.log .     into this folder
   evenkeel cp shop/db:/etc/db ./db              a folder, under another name
+  evenkeel cp shop/db:/etc/db/. ./db            what is in it, whatever that is called
   evenkeel cp dump.sql shop/db:/tmp/            into a folder of its first ready copy
   evenkeel cp shop/db:/data - | tar t           as a tar archive
 
@@ -74,6 +75,7 @@ impl Cp {
 
     async fn fetch(&self, settings: &Settings, name: &str, path: &str, to: &str) -> Result<(), Failure> {
         let path = absolute(path)?;
+        let wanted = last_part(&path);
         let target = Target::read(name, self.namespace.as_ref())?;
         let desk = Desk::new(settings)?;
         let (copy, host) = target.one(&desk.store).await?;
@@ -83,12 +85,12 @@ impl Cp {
         let to = to.to_owned();
         let writing = on_a_thread(move || match to.as_str() {
             "-" => std::io::copy(&mut Arriving::new(arrived), &mut std::io::stdout().lock()).map(drop),
-            to => unpack(Arriving::new(arrived), Path::new(to)),
+            to => unpack(Arriving::new(arrived), Path::new(to), wanted.as_deref()),
         });
         let received = receive(&mut receiver, arrive).await;
         let written = writing.await.map_err(Failure::new)?;
         received.map_err(|why| Failure::new(format!("host {host}: {why}")))?;
-        written.map_err(|error| Failure::new(format!("{}: {error}", self.to)))
+        written.map_err(Failure::new)
     }
 
     async fn store(&self, settings: &Settings, from: &str, name: &str, path: &str) -> Result<(), Failure> {
@@ -126,6 +128,23 @@ fn absolute(path: &str) -> Result<String, Failure> {
         return Ok(path.to_owned());
     }
     Err(Failure::new(format!("{path:?}: in a copy, say where from its root, like /etc/hosts")))
+}
+
+/// What the one thing that comes is called; `None`: what is in a folder is asked for, as of `/etc/.`, or the root.
+fn last_part(path: &str) -> Option<String> {
+    if path.ends_with("/.") {
+        return None;
+    }
+    // As engines read it: by what is written, not by where links lead.
+    let mut parts = Vec::new();
+    for component in Path::new(path).components() {
+        match component {
+            Component::Normal(part) => parts.push(part),
+            Component::ParentDir => drop(parts.pop()),
+            _ => {}
+        }
+    }
+    parts.pop().map(|part| part.to_string_lossy().into_owned())
 }
 
 /// What is to be sent, and what it is called here; `None`: an archive that comes as it is.
@@ -228,5 +247,20 @@ mod tests {
             assert_eq!(end(text), expected, "{text}");
         }
         assert!(absolute("etc").is_err());
+    }
+
+    #[test]
+    fn what_comes_is_called_as_it_was_asked_for() {
+        for (path, name) in [
+            ("/var/log/db.log", Some("db.log")),
+            ("/etc/", Some("etc")),
+            ("//etc/./db//", Some("db")),
+            ("/etc/db/..", Some("etc")),
+            ("/etc/.", None),
+            ("/etc/..", None),
+            ("/", None),
+        ] {
+            assert_eq!(last_part(path).as_deref(), name, "{path}");
+        }
     }
 }

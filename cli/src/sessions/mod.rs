@@ -20,6 +20,7 @@ use crate::snapshot;
 pub mod archive;
 pub mod console;
 pub mod merge;
+mod place;
 pub mod reader;
 pub mod target;
 pub mod terminal;
