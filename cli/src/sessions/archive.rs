@@ -8,6 +8,8 @@ use bytes::{Buf, Bytes};
 use tar::{Archive, Builder, EntryType, Header};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::output::complain;
+
 use super::place::{Aside, only, place, place_all};
 
 /// Pieces between the thread and the connection.
@@ -168,7 +170,7 @@ fn append(archive: &mut Builder<Leaving>, from: &Path, name: &Path, meta: &fs::M
         let data = fs::File::open(from)?.take(size).chain(io::repeat(0)).take(size);
         archive.append_data(&mut header, name, data)?;
     } else {
-        eprintln!("evenkeel: {} is neither a file nor a folder, and is left out", from.display());
+        complain!("{} is neither a file nor a folder, and is left out", from.display());
     }
     Ok(())
 }
