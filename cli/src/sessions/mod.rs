@@ -61,6 +61,12 @@ impl Desk {
         Ok(Self { store: crate::store(settings)?, identity, by })
     }
 
+    /// One for tests, without certificates.
+    #[cfg(test)]
+    pub fn of(store: Arc<dyn Store>, by: &str) -> Self {
+        Self { store, identity: None, by: by.to_owned() }
+    }
+
     /// Asks a host to let something begin.
     ///
     /// # Errors
