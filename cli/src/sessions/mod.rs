@@ -22,6 +22,7 @@ pub mod console;
 pub mod merge;
 mod place;
 pub mod reader;
+pub mod stop;
 pub mod target;
 pub mod terminal;
 
