@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use bytes::Bytes;
 use clap::Args;
-use evenkeel_api::name::Namespace;
+use evenkeel_api::name::{HostName, Namespace};
 use evenkeel_api::session::{Action, Destination};
 use evenkeel_sessions::{Frame, Receiver, Sender};
 use tokio::sync::{mpsc, oneshot};
@@ -14,6 +14,7 @@ use crate::config::Settings;
 use crate::failure::Failure;
 use crate::sessions::Desk;
 use crate::sessions::archive::{Arrival, Arriving, WAITING, on_a_thread, pack, unpack};
+use crate::sessions::stop::{Stop, stopped};
 use crate::sessions::target::Target;
 
 /// What, and where to.
@@ -81,16 +82,7 @@ impl Cp {
         let (copy, host) = target.one(&desk.store).await?;
         let begun = desk.ask(&host, Action::Fetch { copy, path }).await?;
         let (_sender, mut receiver) = begun.link.split();
-        let (arrive, arrived) = mpsc::channel(WAITING);
-        let to = to.to_owned();
-        let writing = on_a_thread(move || match to.as_str() {
-            "-" => std::io::copy(&mut Arriving::new(arrived), &mut std::io::stdout().lock()).map(drop),
-            to => unpack(Arriving::new(arrived), Path::new(to), wanted.as_deref()),
-        });
-        let received = receive(&mut receiver, arrive).await;
-        let written = writing.await.map_err(Failure::new)?;
-        received.map_err(|why| Failure::new(format!("host {host}: {why}")))?;
-        written.map_err(Failure::new)
+        bring(&mut receiver, &host, to, wanted).await
     }
 
     async fn store(&self, settings: &Settings, from: &str, name: &str, path: &str) -> Result<(), Failure> {
@@ -159,6 +151,33 @@ fn source(from: &str) -> Result<Option<(PathBuf, String)>, Failure> {
         Path::new(from).file_name().or(whole.file_name()).map(|name| name.to_string_lossy().into_owned());
     let named = named.ok_or_else(|| Failure::new(format!("{from}: copy what is in it, not the root")))?;
     Ok(Some((whole, named)))
+}
+
+/// Takes what a host sends to where it goes: what came when a path was asked for whose last part is `wanted`.
+async fn bring(
+    receiver: &mut Receiver,
+    host: &HostName,
+    to: &str,
+    wanted: Option<String>,
+) -> Result<(), Failure> {
+    let (arrive, arrived) = mpsc::channel(WAITING);
+    // Of a stream nothing is to be taken away, and who writes it may hang on its reader.
+    let mut stop = if to == "-" { None } else { Some(Stop::watch()?) };
+    let to = to.to_owned();
+    let writing = on_a_thread(move || match to.as_str() {
+        "-" => std::io::copy(&mut Arriving::new(arrived), &mut std::io::stdout().lock()).map(drop),
+        to => unpack(Arriving::new(arrived), Path::new(to), wanted.as_deref()),
+    });
+    let received = tokio::select! {
+        received = receive(receiver, arrive) => {
+            received.map_err(|why| Failure::new(format!("host {host}: {why}")))
+        }
+        stopped = stopped(&mut stop) => Err(stopped),
+    };
+    // Where there was no last word, whoever writes takes away what it has.
+    let written = writing.await.map_err(Failure::new)?;
+    received?;
+    written.map_err(Failure::new)
 }
 
 /// Hands an archive on to whoever writes it.
@@ -262,5 +281,37 @@ mod tests {
         ] {
             assert_eq!(last_part(path).as_deref(), name, "{path}");
         }
+    }
+
+    #[tokio::test]
+    async fn who_is_told_to_end_leaves_nothing_half_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let (near, far) = tokio::io::duplex(1 << 16);
+        let (host, to) = ("h1".parse().unwrap(), folder.path().to_str().unwrap().to_owned());
+        let mut header = tar::Header::new_gnu();
+        header.set_size(1 << 20);
+        header.set_mode(0o644);
+        header.set_path("f").unwrap();
+        header.set_cksum();
+        let sends = async {
+            let link = evenkeel_sessions::Link::over(far);
+            let head = Bytes::copy_from_slice(header.as_bytes());
+            for piece in [head, Bytes::from(vec![7; 1000])] {
+                link.send(Frame::Output(piece)).await.unwrap();
+            }
+            // Once some of it lies there.
+            while std::fs::read_dir(folder.path()).unwrap().count() == 0 {
+                tokio::task::yield_now().await;
+            }
+            nix::sys::signal::raise(nix::sys::signal::Signal::SIGTERM).unwrap();
+            std::future::pending::<()>().await;
+        };
+        let (_sender, mut receiver) = evenkeel_sessions::Link::over(near).split();
+        let ended = tokio::select! {
+            ended = bring(&mut receiver, &host, &to, Some("f".to_owned())) => ended,
+            () = sends => Ok(()),
+        };
+        assert_eq!(ended.unwrap_err().code, 143);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 }
