@@ -21,6 +21,7 @@ use crate::failure::Failure;
 use crate::output::{complain, is_lively};
 use crate::sessions::Desk;
 use crate::sessions::console::{Console, Out};
+use crate::sessions::lines::{Line, Lines};
 use crate::sessions::merge::Merger;
 use crate::sessions::reader::{Reader, Told};
 use crate::sessions::target::Target;
@@ -135,6 +136,8 @@ impl Following<'_> {
                 tail: self.logs.tail.filter(|_| !later),
                 follow: self.logs.follow.then(|| self.mirror.clone()),
                 tell: tell.clone(),
+                lines: Lines::default(),
+                room: Reader::room(),
             };
             self.readers.spawn(reader.run());
         }
@@ -201,7 +204,7 @@ struct Shown {
 }
 
 /// What is shown where; and its place among those that wait, which is free once it is shown.
-type Line = (Out, Bytes, OwnedSemaphorePermit);
+type Shows = (Out, Bytes, OwnedSemaphorePermit);
 
 impl Show {
     fn new(target: &Target, timestamps: bool) -> Self {
@@ -224,16 +227,16 @@ impl Show {
         Some(self.copies.len() - 1)
     }
 
-    fn open_all(&mut self, merger: &mut Merger<Line>) {
+    fn open_all(&mut self, merger: &mut Merger<Shows>) {
         for (number, copy) in self.copies.iter_mut().enumerate().filter(|(_, copy)| !copy.opened) {
             copy.opened = true;
             merger.open(number);
         }
     }
 
-    fn hear(&mut self, told: Told, merger: &mut Merger<Line>, now: Duration) {
+    fn hear(&mut self, told: Told, merger: &mut Merger<Shows>, now: Duration) {
         match told {
-            Told::Line { copy, time, error, text, waits } => {
+            Told::Line { copy, line: Line { time, error, text }, waits } => {
                 let out = if error && !self.named { Out::Error } else { Out::Output };
                 let line = self.line(out, copy, &time, &text);
                 merger.push(copy, &time, (out, line, waits), now);

@@ -19,6 +19,7 @@ use crate::snapshot;
 
 pub mod archive;
 pub mod console;
+pub mod lines;
 pub mod merge;
 mod place;
 pub mod reader;
