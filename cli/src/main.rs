@@ -29,6 +29,7 @@ mod snapshot;
 mod steps;
 #[cfg(test)]
 mod texts;
+mod visible;
 mod wait;
 mod which;
 mod why;
@@ -170,7 +171,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             if !failure.message.is_empty() {
-                eprintln!("error: {failure}");
+                output::aside("error", &failure.message);
             }
             ExitCode::from(failure.code)
         }

@@ -8,6 +8,7 @@ use evenkeel_api::record::Timestamp;
 use serde::Serialize;
 
 use crate::failure::Failure;
+use crate::visible;
 
 /// Prints a line. A reader that has seen enough, as `head` has, ends the command without a word: that is
 /// no failure of anybody.
@@ -17,13 +18,28 @@ macro_rules! say {
 }
 pub(crate) use say;
 
-/// See [`say`].
+/// See [`say`]. A terminal is given nothing that it would obey but colours.
 pub fn line(text: std::fmt::Arguments<'_>) {
     let mut out = std::io::stdout().lock();
-    if let Err(error) = writeln!(out, "{text}") {
+    let written = match out.is_terminal() {
+        true => out.write_all(&visible::line(text.to_string().as_bytes())).and_then(|()| writeln!(out)),
+        false => writeln!(out, "{text}"),
+    };
+    if let Err(error) = written {
         let code = if error.kind() == std::io::ErrorKind::BrokenPipe { 0 } else { 1 };
         std::process::exit(code);
     }
+}
+
+/// Tells a person something on standard error, and goes on.
+macro_rules! complain {
+    ($($arg:tt)*) => { $crate::output::aside("evenkeel", &format!($($arg)*)) };
+}
+pub(crate) use complain;
+
+/// A line on standard error, with who says it. Whatever a host or a container put into it, a terminal does not obey it.
+pub fn aside(who: &str, text: &str) {
+    eprintln!("{who}: {}", visible::text(text));
 }
 
 /// How a command prints what it found.

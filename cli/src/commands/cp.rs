@@ -1,11 +1,11 @@
 //! `evenkeel cp`: files out of a copy, and into one.
 
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use bytes::Bytes;
 use clap::Args;
-use evenkeel_api::name::Namespace;
+use evenkeel_api::name::{HostName, Namespace};
 use evenkeel_api::session::{Action, Destination};
 use evenkeel_sessions::{Frame, Receiver, Sender};
 use tokio::sync::{mpsc, oneshot};
@@ -14,6 +14,7 @@ use crate::config::Settings;
 use crate::failure::Failure;
 use crate::sessions::Desk;
 use crate::sessions::archive::{Arrival, Arriving, WAITING, on_a_thread, pack, unpack};
+use crate::sessions::stop::{Stop, stopped};
 use crate::sessions::target::Target;
 
 /// What, and where to.
@@ -22,6 +23,7 @@ use crate::sessions::target::Target;
 Examples:
   evenkeel cp shop.db.1.4:/var/log/db.log .     into this folder
   evenkeel cp shop/db:/etc/db ./db              a folder, under another name
+  evenkeel cp shop/db:/etc/db/. ./db            what is in it, whatever that is called
   evenkeel cp dump.sql shop/db:/tmp/            into a folder of its first ready copy
   evenkeel cp shop/db:/data - | tar t           as a tar archive
 
@@ -74,21 +76,13 @@ impl Cp {
 
     async fn fetch(&self, settings: &Settings, name: &str, path: &str, to: &str) -> Result<(), Failure> {
         let path = absolute(path)?;
+        let wanted = last_part(&path);
         let target = Target::read(name, self.namespace.as_ref())?;
         let desk = Desk::new(settings)?;
         let (copy, host) = target.one(&desk.store).await?;
         let begun = desk.ask(&host, Action::Fetch { copy, path }).await?;
         let (_sender, mut receiver) = begun.link.split();
-        let (arrive, arrived) = mpsc::channel(WAITING);
-        let to = to.to_owned();
-        let writing = on_a_thread(move || match to.as_str() {
-            "-" => std::io::copy(&mut Arriving::new(arrived), &mut std::io::stdout().lock()).map(drop),
-            to => unpack(Arriving::new(arrived), Path::new(to)),
-        });
-        let received = receive(&mut receiver, arrive).await;
-        let written = writing.await.map_err(Failure::new)?;
-        received.map_err(|why| Failure::new(format!("host {host}: {why}")))?;
-        written.map_err(|error| Failure::new(format!("{}: {error}", self.to)))
+        bring(&mut receiver, &host, to, wanted).await
     }
 
     async fn store(&self, settings: &Settings, from: &str, name: &str, path: &str) -> Result<(), Failure> {
@@ -128,6 +122,23 @@ fn absolute(path: &str) -> Result<String, Failure> {
     Err(Failure::new(format!("{path:?}: in a copy, say where from its root, like /etc/hosts")))
 }
 
+/// What the one thing that comes is called; `None`: what is in a folder is asked for, as of `/etc/.`, or the root.
+fn last_part(path: &str) -> Option<String> {
+    if path.ends_with("/.") {
+        return None;
+    }
+    // As engines read it: by what is written, not by where links lead.
+    let mut parts = Vec::new();
+    for component in Path::new(path).components() {
+        match component {
+            Component::Normal(part) => parts.push(part),
+            Component::ParentDir => drop(parts.pop()),
+            _ => {}
+        }
+    }
+    parts.pop().map(|part| part.to_string_lossy().into_owned())
+}
+
 /// What is to be sent, and what it is called here; `None`: an archive that comes as it is.
 fn source(from: &str) -> Result<Option<(PathBuf, String)>, Failure> {
     if from == "-" {
@@ -140,6 +151,33 @@ fn source(from: &str) -> Result<Option<(PathBuf, String)>, Failure> {
         Path::new(from).file_name().or(whole.file_name()).map(|name| name.to_string_lossy().into_owned());
     let named = named.ok_or_else(|| Failure::new(format!("{from}: copy what is in it, not the root")))?;
     Ok(Some((whole, named)))
+}
+
+/// Takes what a host sends to where it goes: what came when a path was asked for whose last part is `wanted`.
+async fn bring(
+    receiver: &mut Receiver,
+    host: &HostName,
+    to: &str,
+    wanted: Option<String>,
+) -> Result<(), Failure> {
+    let (arrive, arrived) = mpsc::channel(WAITING);
+    // Of a stream nothing is to be taken away, and who writes it may hang on its reader.
+    let mut stop = if to == "-" { None } else { Some(Stop::watch()?) };
+    let to = to.to_owned();
+    let writing = on_a_thread(move || match to.as_str() {
+        "-" => std::io::copy(&mut Arriving::new(arrived), &mut std::io::stdout().lock()).map(drop),
+        to => unpack(Arriving::new(arrived), Path::new(to), wanted.as_deref()),
+    });
+    let received = tokio::select! {
+        received = receive(receiver, arrive) => {
+            received.map_err(|why| Failure::new(format!("host {host}: {why}")))
+        }
+        stopped = stopped(&mut stop) => Err(stopped),
+    };
+    // Where there was no last word, whoever writes takes away what it has.
+    let written = writing.await.map_err(Failure::new)?;
+    received?;
+    written.map_err(Failure::new)
 }
 
 /// Hands an archive on to whoever writes it.
@@ -228,5 +266,52 @@ mod tests {
             assert_eq!(end(text), expected, "{text}");
         }
         assert!(absolute("etc").is_err());
+    }
+
+    #[test]
+    fn what_comes_is_called_as_it_was_asked_for() {
+        for (path, name) in [
+            ("/var/log/db.log", Some("db.log")),
+            ("/etc/", Some("etc")),
+            ("//etc/./db//", Some("db")),
+            ("/etc/db/..", Some("etc")),
+            ("/etc/.", None),
+            ("/etc/..", None),
+            ("/", None),
+        ] {
+            assert_eq!(last_part(path).as_deref(), name, "{path}");
+        }
+    }
+
+    #[tokio::test]
+    async fn who_is_told_to_end_leaves_nothing_half_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let (near, far) = tokio::io::duplex(1 << 16);
+        let (host, to) = ("h1".parse().unwrap(), folder.path().to_str().unwrap().to_owned());
+        let mut header = tar::Header::new_gnu();
+        header.set_size(1 << 20);
+        header.set_mode(0o644);
+        header.set_path("f").unwrap();
+        header.set_cksum();
+        let sends = async {
+            let link = evenkeel_sessions::Link::over(far);
+            let head = Bytes::copy_from_slice(header.as_bytes());
+            for piece in [head, Bytes::from(vec![7; 1000])] {
+                link.send(Frame::Output(piece)).await.unwrap();
+            }
+            // Once some of it lies there.
+            while std::fs::read_dir(folder.path()).unwrap().count() == 0 {
+                tokio::task::yield_now().await;
+            }
+            nix::sys::signal::raise(nix::sys::signal::Signal::SIGTERM).unwrap();
+            std::future::pending::<()>().await;
+        };
+        let (_sender, mut receiver) = evenkeel_sessions::Link::over(near).split();
+        let ended = tokio::select! {
+            ended = bring(&mut receiver, &host, &to, Some("f".to_owned())) => ended,
+            () = sends => Ok(()),
+        };
+        assert_eq!(ended.unwrap_err().code, 143);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 }

@@ -12,6 +12,7 @@ use crate::config::Settings;
 use crate::failure::Failure;
 use crate::sessions::Desk;
 use crate::sessions::console::{Console, Out, input};
+use crate::sessions::stop::{Stop, stopped};
 use crate::sessions::target::Target;
 use crate::sessions::terminal::{Raw, size};
 
@@ -57,13 +58,19 @@ impl Exec {
         let (copy, host) = target.one(&desk.store).await?;
         let (command, tty, stdin) = (self.command.clone(), self.tty, self.interactive);
         let begun = desk.ask(&host, Action::Exec { copy, command, tty, stdin }).await?;
-        let raw = if tty { Some(Raw::take()?) } else { None };
+        // From here on somebody else sees to signals: first the terminal is as it was, then we end.
+        let mut stop = if self.takes_the_terminal() { Some(Stop::watch()?) } else { None };
+        let raw = if self.takes_the_terminal() { Some(Raw::take()?) } else { None };
         let resized = if tty { Some(signal(SignalKind::window_change())?) } else { None };
         let (sender, mut receiver) = begun.link.split();
         let console = Console::new();
         let ended = tokio::select! {
             ended = show(&mut receiver, &console) => ended,
             gone = type_in(&sender, stdin, resized) => Err(gone),
+            stopped = stopped(&mut stop) => {
+                drop(raw);
+                return Err(stopped);
+            }
         };
         console.finish();
         drop(raw);
@@ -73,6 +80,11 @@ impl Exec {
             Ok(Err(why)) => Err(Failure::new(format!("host {host}: {why}"))),
             Err(broken) => Err(Failure::new(format!("host {host}: {broken}; the command may run on"))),
         }
+    }
+
+    /// Only where keys go to the command: else nobody would hear Ctrl-C.
+    fn takes_the_terminal(&self) -> bool {
+        self.tty && self.interactive
     }
 }
 
@@ -130,6 +142,17 @@ fn exit_code(code: i64) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_terminal_is_taken_only_where_its_keys_go_to_the_command() {
+        for (tty, interactive, taken) in
+            [(false, false, false), (false, true, false), (true, false, false), (true, true, true)]
+        {
+            let (target, command) = ("shop/web".to_owned(), vec!["top".to_owned()]);
+            let exec = Exec { target, namespace: None, interactive, tty, command };
+            assert_eq!(exec.takes_the_terminal(), taken, "-t {tty} -i {interactive}");
+        }
+    }
 
     #[test]
     fn a_failure_stays_one_however_it_is_counted() {

@@ -18,11 +18,14 @@ use tokio::time::Instant;
 
 use crate::config::Settings;
 use crate::failure::Failure;
+use crate::output::{complain, is_lively};
 use crate::sessions::Desk;
 use crate::sessions::console::{Console, Out};
+use crate::sessions::lines::{Line, Lines};
 use crate::sessions::merge::Merger;
 use crate::sessions::reader::{Reader, Told};
 use crate::sessions::target::Target;
+use crate::visible;
 
 /// Of what, and which lines.
 #[derive(Debug, Args)]
@@ -133,6 +136,8 @@ impl Following<'_> {
                 tail: self.logs.tail.filter(|_| !later),
                 follow: self.logs.follow.then(|| self.mirror.clone()),
                 tell: tell.clone(),
+                lines: Lines::default(),
+                room: Reader::room(),
             };
             self.readers.spawn(reader.run());
         }
@@ -183,6 +188,8 @@ struct Show {
     named: bool,
     timestamps: bool,
     colours: bool,
+    /// Which of both outputs a person looks at.
+    terminals: Vec<Out>,
     copies: Vec<Shown>,
     known: BTreeSet<InstanceId>,
 }
@@ -197,13 +204,16 @@ struct Shown {
 }
 
 /// What is shown where; and its place among those that wait, which is free once it is shown.
-type Line = (Out, Bytes, OwnedSemaphorePermit);
+type Shows = (Out, Bytes, OwnedSemaphorePermit);
 
 impl Show {
     fn new(target: &Target, timestamps: bool) -> Self {
-        let lively = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        let mut terminals = Vec::new();
+        terminals.extend(std::io::stdout().is_terminal().then_some(Out::Output));
+        terminals.extend(std::io::stderr().is_terminal().then_some(Out::Error));
         let named = matches!(target, Target::Service(_));
-        Self { named, timestamps, colours: lively, copies: Vec::new(), known: BTreeSet::new() }
+        let (copies, known) = (Vec::new(), BTreeSet::new());
+        Self { named, timestamps, colours: is_lively(), terminals, copies, known }
     }
 
     /// A copy's number; `None`: it has one.
@@ -217,18 +227,18 @@ impl Show {
         Some(self.copies.len() - 1)
     }
 
-    fn open_all(&mut self, merger: &mut Merger<Line>) {
+    fn open_all(&mut self, merger: &mut Merger<Shows>) {
         for (number, copy) in self.copies.iter_mut().enumerate().filter(|(_, copy)| !copy.opened) {
             copy.opened = true;
             merger.open(number);
         }
     }
 
-    fn hear(&mut self, told: Told, merger: &mut Merger<Line>, now: Duration) {
+    fn hear(&mut self, told: Told, merger: &mut Merger<Shows>, now: Duration) {
         match told {
-            Told::Line { copy, time, error, text, waits } => {
+            Told::Line { copy, line: Line { time, error, text }, waits } => {
                 let out = if error && !self.named { Out::Error } else { Out::Output };
-                let line = self.line(copy, &time, &text);
+                let line = self.line(out, copy, &time, &text);
                 merger.push(copy, &time, (out, line, waits), now);
             }
             Told::Trouble { copy, why } => {
@@ -237,7 +247,7 @@ impl Show {
                     Some(&other.host) == host.as_ref() && other.trouble.as_deref() == Some(why.as_str())
                 });
                 if !known {
-                    eprintln!("evenkeel: {why}");
+                    complain!("{why}");
                 }
                 if let Some(copy) = self.copies.get_mut(copy) {
                     copy.trouble = Some(why);
@@ -252,7 +262,12 @@ impl Show {
         }
     }
 
-    fn line(&self, copy: usize, time: &str, text: &[u8]) -> Bytes {
+    /// A line as it is shown. What a copy wrote goes on as it is, but to a terminal nothing that it would obey.
+    fn line(&self, out: Out, copy: usize, time: &str, text: &[u8]) -> Bytes {
+        let (time, text) = match self.terminals.contains(&out) {
+            true => (visible::text(time), visible::line(text)),
+            false => (time.into(), text.into()),
+        };
         let mut line = BytesMut::new();
         if self.named {
             let width = self.copies.iter().map(|copy| copy.name.len()).max().unwrap_or(0);
@@ -268,7 +283,7 @@ impl Show {
             line.put_slice(time.as_bytes());
             line.put_u8(b' ');
         }
-        line.put_slice(text);
+        line.put_slice(&text);
         if !text.ends_with(b"\n") {
             line.put_u8(b'\n');
         }
@@ -307,14 +322,25 @@ mod tests {
             (Target::Copy(copy.clone()), false, "hi\n"),
         ] {
             let mut show = Show::new(&target, timestamps);
-            show.colours = false;
+            (show.colours, show.terminals) = (false, Vec::new());
             assert_eq!((show.add(&copy, &host), show.add(&copy, &host)), (Some(0), None));
-            assert_eq!(show.line(0, "T", b"hi\n"), shown);
-            assert_eq!(show.line(0, "T", b"hi"), shown, "a last line without an end gets one");
+            assert_eq!(show.line(Out::Output, 0, "T", b"hi\n"), shown);
+            let line = show.line(Out::Output, 0, "T", b"hi");
+            assert_eq!(line, shown, "a last line without an end gets one");
         }
         let mut show = Show::new(&Target::Service(copy.service.clone()), false);
         show.colours = true;
         show.add(&copy, &host);
-        assert_eq!(show.line(0, "T", b"x\n"), "\x1b[36mweb.1.n |\x1b[0m x\n");
+        assert_eq!(show.line(Out::Output, 0, "T", b"x\n"), "\x1b[36mweb.1.n |\x1b[0m x\n");
+    }
+
+    #[test]
+    fn what_a_copy_writes_moves_no_terminal_and_goes_into_a_file_as_it_is() {
+        let (host, copy): (HostName, InstanceId) = ("h1".parse().unwrap(), "shop.web.1.n".parse().unwrap());
+        let mut show = Show::new(&Target::Copy(copy.clone()), false);
+        show.add(&copy, &host);
+        show.terminals = vec![Out::Output];
+        assert_eq!(show.line(Out::Output, 0, "T", b"\x1b[2J\xff\n"), "\\x1b[2J\\xff\n");
+        assert_eq!(show.line(Out::Error, 0, "T", b"\x1b[2J\xff\n"), &b"\x1b[2J\xff\n"[..]);
     }
 }

@@ -4,15 +4,17 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use clap::Args;
+use evenkeel_api::key::Key;
 use evenkeel_api::name::{HostName, InstanceId, Namespace};
 use evenkeel_api::session::{Action, Challenge};
 use evenkeel_sessions::{Frame, pipe};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use crate::config::Settings;
 use crate::failure::Failure;
-use crate::output::say;
+use crate::output::{complain, say};
 use crate::sessions::target::Target;
 use crate::sessions::{Begun, Desk};
 
@@ -38,6 +40,8 @@ pub struct PortForward {
     namespace: Option<Namespace>,
 }
 
+/// Connections that failed, until it is looked why.
+const WAITING: usize = 16;
 /// Until another copy is looked for.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -66,8 +70,8 @@ impl PortForward {
         let here = listener.local_addr()?;
         loop {
             say!("{here} leads to port {port} of {} on {}", stands.copy, stands.host);
-            let ended = stands.forward(&desk, &listener).await;
-            eprintln!("evenkeel: the session with {} ended: {ended}", stands.host);
+            let ended = stands.forward(&desk, &target, &listener).await;
+            complain!("the session with {} ended: {ended}", stands.host);
             if matches!(target, Target::Copy(_)) {
                 return Err(Failure::new(format!("{} is not reached any more", stands.copy)));
             }
@@ -75,7 +79,7 @@ impl PortForward {
                 sleep(PAUSE).await;
                 match self.begin(&desk, &target).await {
                     Ok(stands) => break stands,
-                    Err(failure) => eprintln!("evenkeel: {failure}"),
+                    Err(failure) => complain!("{failure}"),
                 }
             };
         }
@@ -99,29 +103,44 @@ struct Stands {
 }
 
 impl Stands {
-    /// Takes connections until the session ends: why it did.
-    async fn forward(&mut self, desk: &Desk, listener: &TcpListener) -> String {
+    /// Takes connections until the session ends, or leads nowhere: why.
+    async fn forward(&mut self, desk: &Desk, target: &Target, listener: &TcpListener) -> String {
+        let (tell, mut failed) = mpsc::channel(WAITING);
         loop {
             tokio::select! {
                 accepted = listener.accept() => match accepted {
                     Ok((stream, _)) => {
                         let (desk, host) = (desk.clone(), self.host.clone());
-                        let (address, token) = (self.begun.address, self.token);
+                        let (address, token, tell) = (self.begun.address, self.token, tell.clone());
                         tokio::spawn(async move {
                             if let Err(failure) = carry(&desk, &host, address, token, stream).await {
-                                eprintln!("evenkeel: {failure}");
+                                let _over = tell.send(failure).await;
                             }
                         });
                     }
                     // Out of file descriptors: they come back.
                     Err(_) => sleep(PAUSE).await,
                 },
+                Some(failure) = failed.recv() => {
+                    if !self.is_meant(desk, target).await {
+                        return failure.message;
+                    }
+                    complain!("{failure}");
+                }
                 heard = self.begun.link.receive() => match heard {
                     Ok(Frame::Refused(why)) => return why,
                     Ok(_) => {}
                     Err(broken) => return broken.to_string(),
                 },
             }
+        }
+    }
+
+    /// Whether connections would come here again, were it begun anew. While etcd does not say so, nothing is changed.
+    async fn is_meant(&self, desk: &Desk, target: &Target) -> bool {
+        match target.one(&desk.store).await {
+            Ok((copy, host)) => (&copy, &host) == (&self.copy, &self.host),
+            Err(_) => desk.store.get(&Key::Cluster).await.is_err(),
         }
     }
 }
@@ -146,6 +165,15 @@ async fn carry(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use evenkeel_api::name::TemplateRef;
+    use evenkeel_api::record::{Desired, Instance};
+    use evenkeel_etcd::MemoryStore;
+    use evenkeel_runtime::store::{Store, TxnBuilder};
+    use evenkeel_sessions::{Hello, Link};
+    use tokio::time::timeout;
+
     use super::*;
 
     #[test]
@@ -160,5 +188,51 @@ mod tests {
         ] {
             assert_eq!(ports(text).ok(), expected, "{text}");
         }
+    }
+
+    /// A host whose copy is gone: it takes connections, and then says so.
+    async fn without_a_copy(listener: TcpListener, host: HostName) {
+        loop {
+            let mut link = Link::over(listener.accept().await.unwrap().0);
+            link.send(Frame::Hello(Hello { host: host.clone(), challenge: Challenge(1) })).await.unwrap();
+            let _asked = link.receive().await.unwrap();
+            link.send(Frame::Accepted(None)).await.unwrap();
+            link.finish(Frame::Refused("it has no container on h1".to_owned())).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_copy_that_is_gone_is_left_for_the_next_one() {
+        let (host, copy): (HostName, InstanceId) = ("h1".parse().unwrap(), "shop.web.1.n".parse().unwrap());
+        let there = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = there.local_addr().unwrap();
+        tokio::spawn(without_a_copy(there, host.clone()));
+        let here = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new(1));
+        let desk = Desk::of(store.clone(), "ann");
+        let (near, _far) = tokio::io::duplex(64);
+        let begun = Begun { link: Link::over(near), token: None, address };
+        let mut stands = Stands { copy: copy.clone(), host: host.clone(), token: Challenge(2), begun };
+        let _connection = TcpStream::connect(here.local_addr().unwrap()).await.unwrap();
+        let key = Key::Instance(host, copy.clone());
+        let instance = Instance {
+            template: TemplateRef { service: copy.service.clone(), revision: 1 },
+            slot: copy.slot.clone(),
+            desired: Desired::Run,
+            cause: String::new(),
+            fence: None,
+            restart: None,
+        };
+        let txn = TxnBuilder::new().put(&key, serde_json::to_vec(&instance).unwrap()).build().unwrap();
+        store.commit(&txn).await.unwrap();
+        // While etcd says that it is there, it may come back; another one would be no other.
+        let target = Target::Copy(copy.clone());
+        let soon = Duration::from_millis(500);
+        let stayed = timeout(soon, stands.forward(&desk, &target, &here)).await;
+        assert!(stayed.is_err(), "{stayed:?}");
+        let _connection = TcpStream::connect(here.local_addr().unwrap()).await.unwrap();
+        let target = Target::Service(copy.service);
+        let ended = timeout(Duration::from_secs(5), stands.forward(&desk, &target, &here)).await;
+        assert!(ended.unwrap().contains("has no container on h1"));
     }
 }

@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 
 use crate::config::Settings;
 use crate::failure::Failure;
-use crate::output::{Format, structured, table};
+use crate::output::{Format, complain, say, structured, table};
 use crate::sessions::Desk;
 use crate::{snapshot, words};
 
@@ -86,7 +86,7 @@ impl Top {
             }
         }
         if !follow {
-            troubles.values().for_each(|why| eprintln!("evenkeel: {why}"));
+            troubles.values().for_each(|why| complain!("{why}"));
             print(&rounds, format)?;
         }
         if !hosts.is_empty() && rounds.is_empty() {
@@ -119,7 +119,7 @@ async fn hosts(desk: &Desk, service: Option<&ServiceId>) -> Result<BTreeSet<Host
     let (there, gone): (BTreeSet<_>, BTreeSet<_>) =
         hosts.into_iter().partition(|host| alive.contains_key(&Key::Alive(host.clone())));
     for host in gone {
-        eprintln!("evenkeel: host {host} is gone; its copies are left out");
+        complain!("host {host} is gone; its copies are left out");
     }
     Ok(there)
 }
@@ -166,7 +166,7 @@ fn draw(rounds: &Rounds, troubles: &BTreeMap<HostName, String>) -> Result<(), Fa
     out.flush()?;
     drop(out);
     print(rounds, Format::Table)?;
-    troubles.values().for_each(|why| println!("{why}"));
+    troubles.values().for_each(|why| say!("{why}"));
     Ok(())
 }
 

@@ -2,11 +2,15 @@
 
 use std::fs;
 use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use bytes::{Buf, Bytes};
 use tar::{Archive, Builder, EntryType, Header};
 use tokio::sync::{mpsc, oneshot};
+
+use crate::output::complain;
+
+use super::place::{Aside, only, place, place_all};
 
 /// Pieces between the thread and the connection.
 pub const WAITING: usize = 4;
@@ -88,52 +92,45 @@ impl Write for Leaving {
     }
 }
 
-/// Unpacks what has one file or folder at its top: into the folder `to`, if it is one, else as `to`.
+/// Unpacks what came when a path was asked for whose last part is `name`; `None`: what is in a folder was asked for.
+/// It goes into the folder `to`, if it is one, else it becomes `to`.
+///
+/// Beside its place first: half of it never takes the place of what is there, and no name that somebody else chose says
+/// where something goes.
 ///
 /// # Errors
-/// It cannot be read, or not be written here.
-pub fn unpack(from: Arriving, to: &Path) -> io::Result<()> {
-    let mut archive = Archive::new(from);
-    if to.is_dir() {
-        archive.unpack(to)?;
-        return finish(archive);
-    }
-    let parent = match to.parent() {
+/// It cannot be read, is not what was asked for, or cannot be written here.
+pub fn unpack(from: Arriving, to: &Path, name: Option<&str>) -> io::Result<()> {
+    let into = to.is_dir();
+    let folder = match to.parent() {
+        _ if into => to,
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
     };
-    if !parent.is_dir() {
+    if !folder.is_dir() {
         return Err(io::Error::new(
             io::ErrorKind::NotFound,
-            format!("there is no folder {}", parent.display()),
+            format!("there is no folder {}", folder.display()),
         ));
     }
-    // Beside it first: a name in the archive never says where something goes, and half of it is never there.
-    let aside = tempdir_in(parent)?;
-    let unpacked = archive.unpack(&aside).and_then(|()| finish(archive)).and_then(|()| {
-        let top = fs::read_dir(&aside)?.next().transpose()?;
-        let top = top.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the archive is empty"))?;
-        fs::rename(top.path(), to)
-    });
-    let removed = fs::remove_dir_all(&aside);
-    unpacked.and(removed)
+    let aside = Aside::within(folder)?;
+    // It is not the folder itself, whose mode the archive must not change.
+    let top = aside.path().join("top");
+    fs::create_dir(&top)?;
+    let mut archive = Archive::new(from);
+    archive.unpack(&top)?;
+    finish(archive)?;
+    let Some(name) = name else {
+        return if into { place_all(&top, to) } else { place(&top, to) };
+    };
+    only(&top, name)?;
+    let found = top.join(name);
+    if into { place(&found, &to.join(name)) } else { place(&found, to) }
 }
 
 /// Reads what follows the last entry: whoever sends waits for that.
 fn finish(archive: Archive<Arriving>) -> io::Result<()> {
     io::copy(&mut archive.into_inner(), &mut io::sink()).map(drop)
-}
-
-fn tempdir_in(parent: &Path) -> io::Result<PathBuf> {
-    for n in 0..100 {
-        let path = parent.join(format!(".evenkeel-cp.{}.{n}", std::process::id()));
-        match fs::create_dir(&path) {
-            Ok(()) => return Ok(path),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Err(io::Error::other("no folder for what arrives can be made"))
 }
 
 /// Packs a file or folder under a name, as root's: who has it here says nothing about who is who in there.
@@ -173,71 +170,10 @@ fn append(archive: &mut Builder<Leaving>, from: &Path, name: &Path, meta: &fs::M
         let data = fs::File::open(from)?.take(size).chain(io::repeat(0)).take(size);
         archive.append_data(&mut header, name, data)?;
     } else {
-        eprintln!("evenkeel: {} is neither a file nor a folder, and is left out", from.display());
+        complain!("{} is neither a file nor a folder, and is left out", from.display());
     }
     Ok(())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn carried(from: &Path, name: &str, to: &Path, whole: bool) -> io::Result<()> {
-        let (leave, mut left) = mpsc::channel(WAITING);
-        let (arrive, arrived) = mpsc::channel(WAITING);
-        let (from, name) = (from.to_owned(), name.to_owned());
-        let packing = std::thread::spawn(move || pack(&from, &name, leave));
-        let between = std::thread::spawn(move || {
-            let mut carried = 0;
-            while let Some(data) = left.blocking_recv() {
-                carried += data.len();
-                if !whole && carried > 1000 {
-                    return;
-                }
-                if arrive.blocking_send(Arrival::Data(data)).is_err() {
-                    return;
-                }
-            }
-            let _gone = arrive.blocking_send(Arrival::End);
-        });
-        let unpacked = unpack(Arriving::new(arrived), to);
-        between.join().unwrap();
-        let packed = packing.join().unwrap();
-        if whole { packed.and(unpacked) } else { unpacked }
-    }
-
-    #[test]
-    fn files_and_folders_arrive_as_they_were() {
-        let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let folder = here.path().join("folder");
-        fs::create_dir_all(folder.join("below")).unwrap();
-        let long = vec![7; 300_000];
-        fs::write(folder.join("below/long"), &long).unwrap();
-        fs::write(folder.join("short"), "short").unwrap();
-        std::os::unix::fs::symlink("short", folder.join("link")).unwrap();
-        // Into a folder that is there, and as one that is not.
-        carried(&folder, "folder", there.path(), true).unwrap();
-        carried(&folder, "folder", &there.path().join("other"), true).unwrap();
-        for name in ["folder", "other"] {
-            let found = there.path().join(name);
-            assert_eq!(fs::read(found.join("below/long")).unwrap(), long);
-            assert_eq!(fs::read_to_string(found.join("link")).unwrap(), "short");
-            assert_eq!(fs::read_link(found.join("link")).unwrap(), Path::new("short"));
-        }
-        carried(&folder.join("short"), "x", &there.path().join("renamed"), true).unwrap();
-        assert_eq!(fs::read_to_string(there.path().join("renamed")).unwrap(), "short");
-        assert_eq!(fs::read_dir(there.path()).unwrap().count(), 3, "nothing is left beside them");
-    }
-
-    #[test]
-    fn half_a_file_is_no_file() {
-        let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        fs::write(here.path().join("f"), vec![7; 300_000]).unwrap();
-        let to = there.path().join("f");
-        assert!(carried(&here.path().join("f"), "f", &to, false).is_err());
-        assert!(!to.exists());
-        assert_eq!(fs::read_dir(there.path()).unwrap().count(), 0);
-        let nowhere = there.path().join("no/such");
-        assert!(carried(&here.path().join("f"), "f", &nowhere, true).is_err());
-    }
-}
+mod tests;

@@ -19,8 +19,11 @@ use crate::snapshot;
 
 pub mod archive;
 pub mod console;
+pub mod lines;
 pub mod merge;
+mod place;
 pub mod reader;
+pub mod stop;
 pub mod target;
 pub mod terminal;
 
@@ -58,6 +61,12 @@ impl Desk {
             None => format!("{}@{}", variable("USER"), hostname()),
         };
         Ok(Self { store: crate::store(settings)?, identity, by })
+    }
+
+    /// One for tests, without certificates.
+    #[cfg(test)]
+    pub fn of(store: Arc<dyn Store>, by: &str) -> Self {
+        Self { store, identity: None, by: by.to_owned() }
     }
 
     /// Asks a host to let something begin.

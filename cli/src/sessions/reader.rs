@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use evenkeel_api::key::Key;
 use evenkeel_api::name::{HostName, InstanceId};
 use evenkeel_api::record::{InstanceState, Observed, Timestamp};
@@ -11,13 +10,17 @@ use evenkeel_api::session::{Action, Since};
 use evenkeel_runtime::mirror::Mirror;
 use evenkeel_sessions::Frame;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
+use super::lines::{Line, Lines};
 use super::{Begun, Desk};
 use crate::failure::Failure;
 
-/// Lines of one copy that wait to be shown.
+/// Lines of one copy that wait to be shown, and how much of a line counts as one.
 const WAITING: usize = 64;
+const PIECE: usize = 16 * 1024;
+/// The end of a line comes within that time, or what there is of it is shown without.
+const OPEN_WITHIN: Duration = Duration::from_secs(2);
 /// Between two tries to read a copy; the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(4));
 
@@ -26,8 +29,8 @@ const REFUSALS: u32 = 4;
 
 /// What a copy's reader tells.
 pub enum Told {
-    /// A line: of which copy, when it was written, whether to standard error, and its text with its end.
-    Line { copy: usize, time: String, error: bool, text: Bytes, waits: OwnedSemaphorePermit },
+    /// A line: of which copy, and what waits for it to be shown.
+    Line { copy: usize, line: Line, waits: OwnedSemaphorePermit },
     /// Its host does not answer, or not any more.
     Trouble { copy: usize, why: String },
     /// It is read.
@@ -56,24 +59,32 @@ pub struct Reader {
     /// While its record stands there, it is read; `None`: once.
     pub follow: Option<Mirror>,
     pub tell: mpsc::Sender<Told>,
+    /// What has come of it.
+    pub lines: Lines,
+    /// For what waits to be shown.
+    pub room: Arc<Semaphore>,
 }
 
 impl Reader {
+    /// For what may wait of one copy.
+    pub fn room() -> Arc<Semaphore> {
+        Arc::new(Semaphore::new(WAITING))
+    }
+
     /// Until there is nothing more, or nobody listens.
     pub async fn run(mut self) {
-        let room = Arc::new(Semaphore::new(WAITING));
-        let (mut last, mut pause, mut refused) = (String::new(), PAUSES.0, 0);
+        let (mut pause, mut refused) = (PAUSES.0, 0);
         loop {
             self.is_made().await;
             if self.follow.is_some() && !self.goes_on() {
                 break;
             }
-            match self.begin(&last).await {
+            match self.begin().await {
                 Ok(begun) => {
                     let _nobody = self.tell.send(Told::Reads { copy: self.number }).await;
-                    let before = last.clone();
-                    let ended = self.pass_on(begun, &room, &mut last).await;
-                    if before != last {
+                    let before = self.lines.last().to_owned();
+                    let ended = self.pass_on(begun).await;
+                    if before != self.lines.last() {
                         (pause, refused) = (PAUSES.0, 0);
                     }
                     match ended {
@@ -97,6 +108,7 @@ impl Reader {
                 break;
             }
         }
+        self.show_rest().await;
         let _nobody = self.tell.send(Told::Over { copy: self.number }).await;
     }
 
@@ -129,59 +141,59 @@ impl Reader {
         self.follow.as_ref().is_some_and(|mirror| mirror.get(&key).is_some())
     }
 
-    async fn begin(&mut self, last: &str) -> Result<Begun, Failure> {
+    async fn begin(&mut self) -> Result<Begun, Failure> {
         // Again: from what was seen last. Engines look at whole seconds, so some of it comes twice.
-        if let Ok(time) = last.parse::<jiff::Timestamp>() {
+        if let Ok(time) = self.lines.last().parse::<jiff::Timestamp>() {
             (self.since, self.tail) = (Some(Since::At(Timestamp(time.as_millisecond()))), None);
         }
+        self.lines.begin();
         let follow = self.follow.is_some();
         let action = Action::Logs { copy: self.copy.clone(), follow, since: self.since, tail: self.tail };
         self.desk.ask(&self.host, action).await
     }
 
-    async fn pass_on(&self, begun: Begun, room: &Arc<Semaphore>, last: &mut String) -> Result<(), Stopped> {
-        let (mut link, seen) = (begun.link, last.clone());
+    async fn pass_on(&mut self, begun: Begun) -> Result<(), Stopped> {
+        let mut link = begun.link;
         loop {
-            let frame = link.receive().await;
-            let frame = frame.map_err(|error| Stopped::Broken(format!("host {}: {error}", self.host)))?;
-            let (data, error) = match frame {
-                Frame::Output(data) => (data, false),
-                Frame::Error(data) => (data, true),
-                Frame::End(_) => return Ok(()),
-                Frame::Refused(why) => return Err(Stopped::Refused(format!("host {}: {why}", self.host))),
-                _ => continue,
+            let patience = if self.lines.is_open() { OPEN_WITHIN } else { Duration::MAX };
+            let lines = match timeout(patience, link.receive()).await {
+                Err(_) => self.lines.rest(),
+                Ok(frame) => {
+                    match frame.map_err(|error| Stopped::Broken(format!("host {}: {error}", self.host)))? {
+                        Frame::Output(data) => self.lines.take(false, data),
+                        Frame::Error(data) => self.lines.take(true, data),
+                        Frame::End(_) => {
+                            self.show_rest().await;
+                            return Ok(());
+                        }
+                        Frame::Refused(why) => {
+                            return Err(Stopped::Refused(format!("host {}: {why}", self.host)));
+                        }
+                        _ => continue,
+                    }
+                }
             };
-            let (time, text) = split(data);
-            if !seen.is_empty() && *time <= *seen {
-                continue;
-            }
-            last.clone_from(&time);
-            let Ok(waits) = room.clone().acquire_owned().await else { return Ok(()) };
-            let line = Told::Line { copy: self.number, time, error, text, waits };
-            if self.tell.send(line).await.is_err() {
+            if !self.show(lines).await {
                 return Ok(());
             }
         }
     }
-}
 
-/// A line's time and its text.
-fn split(line: Bytes) -> (String, Bytes) {
-    match line.iter().position(|byte| *byte == b' ') {
-        Some(space) => (String::from_utf8_lossy(&line[..space]).into_owned(), line.slice(space + 1..)),
-        None => (String::new(), line),
+    /// Tells of lines; false once nobody listens.
+    async fn show(&self, lines: Vec<Line>) -> bool {
+        for line in lines {
+            // A long line takes the room of many.
+            let room = WAITING.min(1 + line.text.len() / PIECE) as u32;
+            let Ok(waits) = self.room.clone().acquire_many_owned(room).await else { return false };
+            if self.tell.send(Told::Line { copy: self.number, line, waits }).await.is_err() {
+                return false;
+            }
+        }
+        true
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_line_has_its_time_before_it() {
-        let (time, text) = split(Bytes::from_static(b"2026-11-30T02:18:26.123456789Z hello world\n"));
-        assert_eq!((time.as_str(), &text[..]), ("2026-11-30T02:18:26.123456789Z", &b"hello world\n"[..]));
-        assert!(time.parse::<jiff::Timestamp>().is_ok());
-        assert_eq!(split(Bytes::from_static(b"x")), (String::new(), Bytes::from_static(b"x")));
+    async fn show_rest(&mut self) {
+        let rest = self.lines.rest();
+        self.show(rest).await;
     }
 }

@@ -29,7 +29,8 @@ impl Raw {
 
 impl Drop for Raw {
     fn drop(&mut self) {
-        let _gone = tcsetattr(stdin(), SetArg::TCSADRAIN, &self.0);
+        // At once: a terminal that a person has stopped drains nothing.
+        let _gone = tcsetattr(stdin(), SetArg::TCSANOW, &self.0);
     }
 }
 

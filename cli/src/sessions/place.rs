@@ -1,0 +1,150 @@
+//! What arrives is put aside first, and in its place once all of it is there.
+
+use std::ffi::OsStr;
+use std::fs::{self, DirBuilder, Metadata, Permissions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// Which bits of a mode an archive may set.
+const MODE: u32 = 0o777;
+/// The owner may look into a folder, and change what is in it.
+const OWNED: u32 = 0o700;
+
+/// A folder for what is not whole yet, into which nobody else looks. It goes with all that is left in it.
+pub struct Aside(PathBuf);
+
+impl Aside {
+    /// One within `folder`, so that what is in it can be moved to its place at once.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn within(folder: &Path) -> io::Result<Self> {
+        for n in 0..100 {
+            let path = folder.join(format!(".evenkeel-cp.{}.{n}", std::process::id()));
+            match DirBuilder::new().mode(OWNED).create(&path) {
+                Ok(()) => return Ok(Self(path)),
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(said(&path, &error)),
+            }
+        }
+        Err(io::Error::other("no folder for what arrives can be made"))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        open_up(&self.0);
+        let _left = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Makes folders such that what is in them can be removed, whatever modes they came with.
+fn open_up(top: &Path) {
+    let mut folders = vec![top.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let _not_ours = fs::set_permissions(&folder, Permissions::from_mode(OWNED));
+        let Ok(entries) = fs::read_dir(&folder) else { continue };
+        let below = entries.flatten().filter(|entry| entry.file_type().is_ok_and(|is| is.is_dir()));
+        folders.extend(below.map(|entry| entry.path()));
+    }
+}
+
+/// Whether `folder` holds one thing, called `name`, and nothing else.
+///
+/// # Errors
+/// It does not, or cannot be read.
+pub fn only(folder: &Path, name: &str) -> io::Result<()> {
+    let mut is_there = false;
+    for entry in fs::read_dir(folder)? {
+        let found = entry?.file_name();
+        if found != OsStr::new(name) {
+            let why = format!("{name:?} was asked for, and {found:?} came: nothing of it is kept");
+            return Err(io::Error::new(ErrorKind::InvalidData, why));
+        }
+        is_there = true;
+    }
+    if is_there { Ok(()) } else { Err(io::Error::new(ErrorKind::InvalidData, "the archive is empty")) }
+}
+
+/// Moves `from` to `to`. A folder that is there takes in what the other one holds, and its mode; a file that is there
+/// is replaced, and so is a link: it is never followed.
+///
+/// # Errors
+/// One of both is a folder and the other is not, or it cannot be moved.
+pub fn place(from: &Path, to: &Path) -> io::Result<()> {
+    let moved = fs::symlink_metadata(from).map_err(|error| said(from, &error))?;
+    let there = match fs::symlink_metadata(to) {
+        Ok(there) => there,
+        Err(error) if error.kind() == ErrorKind::NotFound => return rename(from, to, &moved),
+        Err(error) => return Err(said(to, &error)),
+    };
+    match (moved.is_dir(), there.is_dir()) {
+        (false, false) => rename(from, to, &moved),
+        (true, true) => merge(from, to, (mode(&moved), mode(&there))),
+        (true, false) => Err(in_the_way(to, "is no folder, and a folder came")),
+        (false, true) => Err(in_the_way(to, "is a folder, and none came")),
+    }
+}
+
+/// Moves all that is in the folder `from` into the folder `to`.
+///
+/// # Errors
+/// As of [`place`]: what was moved before stays.
+pub fn place_all(from: &Path, to: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(from).map_err(|error| said(from, &error))? {
+        let entry = entry?;
+        place(&entry.path(), &to.join(entry.file_name()))?;
+    }
+    Ok(())
+}
+
+fn merge(from: &Path, to: &Path, (moved, there): (u32, u32)) -> io::Result<()> {
+    allow(from, moved)?;
+    allow(to, there)?;
+    let placed = place_all(from, to);
+    let wanted = (there & !MODE) | (moved & MODE);
+    let set = match wanted == there | OWNED {
+        true => Ok(()),
+        false => fs::set_permissions(to, Permissions::from_mode(wanted)).map_err(|error| said(to, &error)),
+    };
+    placed.and(set)
+}
+
+/// A folder can be moved to another one only by who may change what is in it: its link to the folder above changes.
+fn rename(from: &Path, to: &Path, moved: &Metadata) -> io::Result<()> {
+    let closed = moved.is_dir() && mode(moved) & OWNED != OWNED;
+    if closed {
+        allow(from, mode(moved))?;
+    }
+    fs::rename(from, to).map_err(|error| said(to, &error))?;
+    if closed {
+        fs::set_permissions(to, moved.permissions()).map_err(|error| said(to, &error))?;
+    }
+    Ok(())
+}
+
+/// Lets the owner of a folder do with what is in it as they like.
+fn allow(folder: &Path, mode: u32) -> io::Result<()> {
+    if mode & OWNED == OWNED {
+        return Ok(());
+    }
+    fs::set_permissions(folder, Permissions::from_mode(mode | OWNED)).map_err(|error| said(folder, &error))
+}
+
+fn mode(of: &Metadata) -> u32 {
+    of.permissions().mode() & 0o7777
+}
+
+fn in_the_way(at: &Path, what: &str) -> io::Error {
+    io::Error::new(ErrorKind::AlreadyExists, format!("{} {what}", at.display()))
+}
+
+fn said(at: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", at.display()))
+}
