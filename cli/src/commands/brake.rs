@@ -25,8 +25,18 @@ pub struct Brake {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    #[command(after_help = "\
+Examples:
+  evenkeel brake status
+  evenkeel brake status -o json  for a program")]
     /// What is held, and why
     Status,
+    #[command(after_help = "\
+Examples:
+  evenkeel brake release              hosts are dead
+  evenkeel brake release --deletions  documents are meant to be gone
+
+Of one host alone: `evenkeel host confirm-dead HOST`.")]
     /// All hosts that are held are dead: replace their copies
     Release {
         /// The documents that vanished at once were meant to: take down what they brought

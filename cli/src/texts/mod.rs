@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 mod blocks;
 mod commands;
+mod help;
 mod links;
+mod shell;
 
 /// A page, and where it lies below the checkout.
 struct Page {
