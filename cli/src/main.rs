@@ -13,6 +13,7 @@ use evenkeel_runtime::store::Store;
 mod care;
 mod checkup;
 mod cluster;
+mod columns;
 mod commands;
 mod complete;
 mod config;
