@@ -237,7 +237,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
             Command::Plan(command) => command.run(&store, format).await,
             Command::Get(command) => command.run(&store, format).await,
             Command::Describe(command) => command.run(&store, format, now).await,
-            Command::Explain(command) => command.run(&store, format, now).await,
+            Command::Explain(command) => command.run(&cli.settings, &store, now).await,
             Command::Status => status::run(&store, format, now).await,
             Command::Diff(command) => match command.run(&store).await? {
                 true => Err(Failure::differs()),

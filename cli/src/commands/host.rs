@@ -161,7 +161,7 @@ impl Host {
             }
             Verb::ConfirmDead { host } => {
                 let store = store()?;
-                brake::confirm(&store, &host.name(&store).await?).await
+                brake::confirm(settings, &store, &host.name(&store).await?).await
             }
             Verb::Drain { host, wait, timeout } => {
                 let store = store()?;

@@ -296,8 +296,8 @@ fn acute<S>(draft: &Draft<'_>, admission: &Admission<S>) -> Finding {
             true if draft.spec().mode() == Mode::Global => ": it waits for the host",
             true => &format!(
                 ", and so is its volume: it waits for the host; if that is dead for good, give both up with \
-                 `evenkeel delete host {}`",
-                copy.host
+                 `evenkeel host remove {host} --dead` (with an etcd of your own, `evenkeel delete host {host}`)",
+                host = copy.host
             ),
             false => "",
         };

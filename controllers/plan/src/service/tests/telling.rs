@@ -171,7 +171,7 @@ fn a_copy_that_stays_on_a_lost_host_tells_what_it_waits_for() {
         read_only: false,
     });
     let volume = ", and so is its volume: it waits for the host; if that is dead for good, give both up with \
-                  `evenkeel delete host h2`";
+                  `evenkeel host remove h2 --dead` (with an etcd of your own, `evenkeel delete host h2`)";
     for (document, rest) in [(global, ": it waits for the host"), (homed, volume)] {
         let mut lab = Lab::new(3);
         lab.put("shop/web", document);
