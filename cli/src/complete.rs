@@ -2,6 +2,9 @@
 //! objects are only asked for here.
 
 use clap::{Arg, Command};
+use evenkeel_api::meta::Kind;
+
+use crate::words;
 
 /// What may come.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,6 +28,8 @@ pub enum Names {
     Namespaces,
     /// Services and hosts.
     Objects,
+    /// All objects of a kind.
+    Of(Kind),
     /// Services, and copies.
     Copies,
 }
@@ -44,8 +49,8 @@ pub fn choices(root: &Command, words: &[String]) -> Choices {
 struct Place<'a> {
     root: &'a Command,
     command: &'a Command,
-    /// How many arguments without a name were given.
-    given: usize,
+    /// The arguments without a name that were given.
+    given: Vec<&'a str>,
     /// An option that waits for its value.
     option: Option<&'a Arg>,
     /// Nothing is an option any more.
@@ -53,22 +58,22 @@ struct Place<'a> {
 }
 
 impl<'a> Place<'a> {
-    fn after(root: &'a Command, before: &[String]) -> Self {
-        let mut place = Self { root, command: root, given: 0, option: None, plain: false };
+    fn after(root: &'a Command, before: &'a [String]) -> Self {
+        let mut place = Self { root, command: root, given: Vec::new(), option: None, plain: false };
         for word in before {
             place.pass(word);
         }
         place
     }
 
-    fn pass(&mut self, word: &str) {
+    fn pass(&mut self, word: &'a str) {
         if self.option.take().is_some() {
             return;
         }
         if self.plain || !word.starts_with('-') || word == "-" {
-            match self.command.find_subcommand(word).filter(|_| self.given == 0 && !self.plain) {
+            match self.command.find_subcommand(word).filter(|_| self.given.is_empty() && !self.plain) {
                 Some(below) => self.command = below,
-                None => self.given += 1,
+                None => self.given.push(word),
             }
         } else if word == "--" {
             self.plain = true;
@@ -109,11 +114,12 @@ impl<'a> Place<'a> {
         let below = self
             .command
             .get_subcommands()
-            .filter(|below| self.given == 0 && !below.is_hide_set() && below.get_name() != "help");
+            .filter(|below| self.given.is_empty() && !below.is_hide_set() && below.get_name() != "help");
         let mut words: Vec<String> = below.map(|below| below.get_name().to_owned()).collect();
         let positionals: Vec<&Arg> = self.command.get_positionals().collect();
-        let arg =
-            positionals.get(self.given).or(positionals.last().filter(|last| takes_more(last, self.given)));
+        let arg = positionals
+            .get(self.given.len())
+            .or(positionals.last().filter(|last| takes_more(last, self.given.len())));
         let values = arg.map(|arg| self.values(arg)).unwrap_or_default();
         words.extend(values.words);
         Choices { words, names: values.names }
@@ -137,15 +143,41 @@ impl<'a> Place<'a> {
             ("scale", "services") => Some(Names::Scaled),
             (_, "service" | "services") => Some(Names::Services),
             (_, "target") => Some(Names::Copies),
-            (_, "host") => Some(Names::Hosts),
+            (_, "host" | "hosts" | "skip" | "without") => Some(Names::Hosts),
             (_, "namespace") => Some(Names::Namespaces),
-            ("get", "name") | (_, "what" | "object") => Some(Names::Objects),
+            (_, "name" | "what" | "object") if arg.is_positional() => self.objects(arg),
             _ => None,
         };
-        if (self.command.get_name(), arg.get_id().as_str()) == ("get", "kind") {
-            words.extend(["services", "networks", "healthchecks", "hosts", "copies"].map(str::to_owned));
-        }
+        words.extend(self.kinds(arg).iter().map(|kind| (*kind).to_owned()));
         Choices { words, names }
+    }
+
+    /// The names of objects, of the kind that was said before if one was.
+    fn objects(&self, arg: &Arg) -> Option<Names> {
+        match (self.given.as_slice(), arg.get_id().as_str()) {
+            ([], "what") => Some(Names::Objects),
+            ([], "object") => Some(Names::Services),
+            ([first, ..], _) => match words::kind(first) {
+                Ok(kind) => Some(Names::Of(kind)),
+                Err(_) if self.command.get_name() == "get" => Some(Names::Services),
+                // Only of services there may be several without it.
+                Err(_) => Some(Names::Services).filter(|_| self.command.get_name() == "delete"),
+            },
+            _ => None,
+        }
+    }
+
+    /// Kinds, where one may be said.
+    fn kinds(&self, arg: &Arg) -> &'static [&'static str] {
+        match (self.command.get_name(), arg.get_id().as_str()) {
+            ("get", "kind") => &["services", "networks", "healthchecks", "hosts", "copies"],
+            ("schema", "kind") => &["service", "network", "healthcheck", "host"],
+            (_, "object") if self.given.is_empty() => &["service", "network", "healthcheck", "host"],
+            (_, "what") if self.given.is_empty() && arg.is_positional() => {
+                &["service", "copy", "name", "host"]
+            }
+            _ => &[],
+        }
     }
 }
 
@@ -178,8 +210,14 @@ mod tests {
             ("get -o ", "json table yaml"),
             ("get --output=y", "--output=yaml"),
             ("wait shop/web --for ro", "rollout"),
+            ("wait --for ", "gone ready rollout"),
             ("completion ", "bash fish zsh"),
             ("get h", "healthchecks hosts"),
+            ("describe h", "healthcheck host"),
+            ("delete net", "network"),
+            ("delete network lan n", ""),
+            ("explain h", "host"),
+            ("schema n", "network"),
             ("apply -- --w", ""),
             ("nothing --w", ""),
         ] {
@@ -203,7 +241,22 @@ mod tests {
             ("port-forward ", Some(Names::Copies)),
             ("top ", Some(Names::Services)),
             ("exec shop/web -- ", None),
-            ("describe host ", Some(Names::Objects)),
+            ("describe ", Some(Names::Services)),
+            ("describe host ", Some(Names::Of(Kind::Host))),
+            ("describe network ", Some(Names::Of(Kind::Network))),
+            ("describe shop/web ", None),
+            ("get net ", Some(Names::Of(Kind::Network))),
+            ("get -n shop healthchecks ", Some(Names::Of(Kind::HealthCheck))),
+            ("get copies ", Some(Names::Services)),
+            ("delete shop/web ", Some(Names::Services)),
+            ("delete hc shop/a ", Some(Names::Of(Kind::HealthCheck))),
+            ("events check ", Some(Names::Of(Kind::HealthCheck))),
+            ("explain host ", Some(Names::Of(Kind::Host))),
+            ("apply -f x -n ", Some(Names::Namespaces)),
+            ("doctor h1 ", Some(Names::Hosts)),
+            ("upgrade --skip ", Some(Names::Hosts)),
+            ("host ticket ", None),
+            ("user remove ", None),
             ("restart shop/web ", None),
             ("apply -f ", None),
             ("status ", None),

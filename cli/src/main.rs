@@ -13,6 +13,7 @@ use evenkeel_runtime::store::Store;
 mod care;
 mod checkup;
 mod cluster;
+mod columns;
 mod commands;
 mod complete;
 mod config;
@@ -86,6 +87,12 @@ enum Command {
     /// Why something runs or does not: a service, a slot, a copy, a name, a host
     Explain(explain::Explain),
     /// What is wrong and why, newest first; then hosts, services and networks
+    #[command(after_help = "\
+Examples:
+  evenkeel status
+  evenkeel status -o json  for a program
+
+`evenkeel explain OBJECT` says of what stands there why it is so.")]
     Status,
     /// What hurts, or will, on hosts and in etcd, and the command that mends it
     Doctor(doctor::Doctor),
@@ -114,16 +121,22 @@ enum Command {
     /// The exchange of a service's copies: status, history, pause, resume, retry, rollback, unpin
     Rollout(rollout::Rollout),
     /// The templates of a service that are kept, and what became of them: `rollout history`
+    #[command(after_help = rollout::HISTORY)]
     History(rollout::Which),
     /// Run an older template of a service, until the document brings another or you unpin it
+    #[command(after_help = rollout::ROLLBACK)]
     Rollback(rollout::Back),
     /// Exchange no copies of a service, whatever documents say, until you resume or unpin
+    #[command(after_help = rollout::PAUSE)]
     Pause(rollout::Which),
     /// Go on with a rollout that was paused, or that stands still since a copy failed
+    #[command(after_help = rollout::RESUME)]
     Resume(rollout::On),
     /// Try the newest template of a service again that was rejected
+    #[command(after_help = rollout::RETRY)]
     Retry(rollout::On),
     /// Take a pause or an older template of a service back: the document holds again
+    #[command(after_help = rollout::UNPIN)]
     Unpin(rollout::On),
     /// What holds back when too much is lost at once: status, release
     Brake(brake::Brake),
@@ -225,7 +238,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
             Command::Plan(command) => command.run(&store, format).await,
             Command::Get(command) => command.run(&store, format).await,
             Command::Describe(command) => command.run(&store, format, now).await,
-            Command::Explain(command) => command.run(&store, format, now).await,
+            Command::Explain(command) => command.run(&cli.settings, &store, now).await,
             Command::Status => status::run(&store, format, now).await,
             Command::Diff(command) => match command.run(&store).await? {
                 true => Err(Failure::differs()),

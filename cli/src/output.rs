@@ -3,11 +3,12 @@
 use std::io::{IsTerminal, Write};
 
 use clap::ValueEnum;
-use comfy_table::Table;
 use evenkeel_api::record::Timestamp;
 use serde::Serialize;
 
+use crate::columns;
 use crate::failure::Failure;
+use crate::sessions::terminal;
 use crate::visible;
 
 /// Prints a line. A reader that has seen enough, as `head` has, ends the command without a word: that is
@@ -67,23 +68,16 @@ pub fn structured<T: Serialize>(format: Format, value: &T) -> Result<(), Failure
     Ok(())
 }
 
-/// Print rows under `header`, or `nothing` where there are none.
+/// Print rows under `header`, or `nothing` where there are none: as wide as the terminal is, and a line each where
+/// there is none.
 pub fn table(header: &[&str], rows: Vec<Vec<String>>, nothing: &str) {
     if rows.is_empty() {
         say!("{nothing}");
         return;
     }
-    let mut table = Table::new();
-    table.load_style(comfy_table::presets::NOTHING);
-    table.set_header(header.iter().copied());
-    for row in rows {
-        table.add_row(row);
-    }
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
-    }
-    for line in table.to_string().lines() {
-        say!("{}", line.trim_end());
+    let width = terminal::size().map(|size| usize::from(size.columns));
+    for line in columns::lines(header, rows, width) {
+        say!("{line}");
     }
 }
 

@@ -9,6 +9,7 @@ use evenkeel_api::key::{Key, prefix};
 use evenkeel_api::meta::{Kind, ObjectRef};
 use evenkeel_api::name::ServiceId;
 use evenkeel_api::record::{ConditionType, DnsReport, Endpoints, Phase, Pin, Rollout, Status};
+use evenkeel_plan::service::REFUSED;
 use evenkeel_runtime::mirror::Mirror;
 use evenkeel_runtime::store::Store;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -153,8 +154,9 @@ fn judge(rollout: &Rollout, pin: &Pin, id: &ServiceId, status: &Status, wanted: 
     }
     let holds = |kind| status.condition(kind).filter(|condition| condition.status);
     let degraded = holds(ConditionType::Degraded);
-    if let Some(late) = degraded.filter(|condition| condition.reason == "ProgressDeadline") {
-        return Progress::Failed(late.message.clone());
+    let over = ["ProgressDeadline", REFUSED];
+    if let Some(over) = degraded.filter(|condition| over.contains(&condition.reason.as_str())) {
+        return Progress::Failed(over.message.clone());
     }
     let copies = status.copies.unwrap_or_default();
     let all = copies.ready == copies.desired && copies.running == copies.desired;
@@ -346,6 +348,8 @@ mod tests {
         let held = Rollout { held: true, ..failed.clone() };
         let settled = [condition("Progressing", false, "Settled", "")];
         let pending = [condition("Degraded", true, "Pending", "slot 3: none of 3 hosts fits")];
+        let refused =
+            [condition("Degraded", true, "Refused", "slot 1: host policy on h1 does not allow devices")];
         let rolls = [condition("Progressing", true, "RollingOut", "3 of 3 copies are of template 790")];
         for (rollout, status, wanted, expected) in [
             (&done, status(3, 3, &settled), Wanted::Newest, "done: 3 of 3 copies ready"),
@@ -356,6 +360,12 @@ mod tests {
                 status(2, 3, &pending),
                 Wanted::Newest,
                 "pending: 2 of 3 copies ready, 3 of the new template; slot 3: none of 3 hosts fits",
+            ),
+            (
+                &done,
+                status(2, 2, &refused),
+                Wanted::Newest,
+                "failed: slot 1: host policy on h1 does not allow devices",
             ),
             // A template that was rejected before is not what a number of copies is about.
             (&back, status(3, 3, &settled), Wanted::Newest, "failed: template @812 is rejected"),

@@ -3,6 +3,7 @@
 use evenkeel_api::meta::{Kind, ObjectRef};
 use evenkeel_api::name::{InstanceId, Namespace, ObjectName};
 use evenkeel_api::record::{ConditionType, Desired, InstanceState, Status, Verdict};
+use evenkeel_plan::service::REFUSED;
 
 use crate::failure::Failure;
 use crate::snapshot::Copy;
@@ -97,7 +98,7 @@ pub fn summary(status: &Status) -> (String, String) {
 /// copies themselves.
 pub fn hindrance(status: &Status) -> Option<String> {
     let degraded = status.condition(ConditionType::Degraded).filter(|condition| condition.status)?;
-    let elsewhere = ["RolloutPaused", "RolledBack", "DeletionHeld", "CopyFailed"];
+    let elsewhere = ["RolloutPaused", "RolledBack", "DeletionHeld", "CopyFailed", REFUSED];
     (!elsewhere.contains(&degraded.reason.as_str())).then(|| degraded.message.clone())
 }
 

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use evenkeel_api::name::HostName;
+
 use super::book::Book;
 use crate::config::{Settings, without_cluster};
 use crate::failure::Failure;
@@ -20,7 +22,22 @@ fn book_in(home: &Path, given: &Settings) -> Result<Option<Book>, Failure> {
     Ok(Book::open(home)?.filter(|book| !names_another(home, book, given)))
 }
 
-/// The same, or what to do to have one.
+/// Whether there is one, for what is only advice.
+pub fn is_made_here(given: &Settings) -> bool {
+    book(given).is_ok_and(|book| book.is_some())
+}
+
+/// How a host that is dead for good is given up, with its volumes: as commands within a sentence.
+pub fn farewell(host: &HostName, made_here: bool) -> String {
+    let remove = format!("`evenkeel host remove {host} --dead`");
+    if made_here {
+        remove
+    } else {
+        format!("{remove} (with an etcd of your own, `evenkeel delete host {host}`)")
+    }
+}
+
+/// The book of the cluster that was made from here, or what to do to have one.
 ///
 /// # Errors
 /// There is none, it is of another cluster, or it cannot be read.
@@ -83,6 +100,16 @@ mod tests {
             config: config.map(Path::to_owned),
             output: Format::Table,
         }
+    }
+
+    #[test]
+    fn a_dead_host_is_given_up_as_the_cluster_was_made() {
+        let host = "h2".parse().unwrap();
+        assert_eq!(farewell(&host, true), "`evenkeel host remove h2 --dead`");
+        assert_eq!(
+            farewell(&host, false),
+            "`evenkeel host remove h2 --dead` (with an etcd of your own, `evenkeel delete host h2`)"
+        );
     }
 
     #[test]

@@ -18,6 +18,14 @@ use crate::wait::{Asked, Waiting};
 
 /// What to apply.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  evenkeel apply -f shop/ --wait                      a folder of documents, until every copy is ready
+  evenkeel apply -f web.yaml --dry-run                what would happen
+  evenkeel import compose.yaml | evenkeel apply -f -  from standard input
+  evenkeel apply --plan shop.plan                     what `evenkeel plan --out` kept, and nothing else
+
+All documents are put, or none is. One that is as it was is not written again.")]
 pub struct Apply {
     #[command(flatten)]
     files: Files,

@@ -34,12 +34,21 @@ pub struct Backup {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    #[command(after_help = "\
+Examples:
+  evenkeel backup now
+  evenkeel backup now --to /mnt/usb  before something that may go wrong")]
     /// Make one now, into a folder of this machine
     Now {
         /// Which
         #[arg(long, value_name = "DIR", default_value = FOLDER)]
         to: PathBuf,
     },
+    #[command(after_help = "\
+Examples:
+  evenkeel backup list
+
+`evenkeel restore HOST FILE` takes a host and a file of that list.")]
     /// All there are, on all hosts that make them
     List,
     /// Make them for ever: what each host's backup container does

@@ -12,6 +12,8 @@ use evenkeel_runtime::store::{Store, TxnBuilder};
 
 use super::delete::confirmed;
 use super::trouble::{self, Trouble};
+use crate::cluster::whose;
+use crate::config::Settings;
 use crate::failure::Failure;
 use crate::output::{Format, say};
 use crate::snapshot;
@@ -25,8 +27,18 @@ pub struct Brake {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    #[command(after_help = "\
+Examples:
+  evenkeel brake status
+  evenkeel brake status -o json  for a program")]
     /// What is held, and why
     Status,
+    #[command(after_help = "\
+Examples:
+  evenkeel brake release              hosts are dead
+  evenkeel brake release --deletions  documents are meant to be gone
+
+Of one host alone: `evenkeel host confirm-dead HOST`.")]
     /// All hosts that are held are dead: replace their copies
     Release {
         /// The documents that vanished at once were meant to: take down what they brought
@@ -120,7 +132,7 @@ async fn confirm_dead(store: &Arc<dyn Store>, hosts: BTreeMap<HostName, u64>) ->
 ///
 /// # Errors
 /// There is no such host, it is alive, or the store does not answer.
-pub async fn confirm(store: &Arc<dyn Store>, host: &HostName) -> Result<(), Failure> {
+pub async fn confirm(settings: &Settings, store: &Arc<dyn Store>, host: &HostName) -> Result<(), Failure> {
     let hosts = snapshot::hosts(store).await?;
     if hosts.alive.contains_key(host) {
         return Err(Failure::new(format!(
@@ -136,7 +148,8 @@ pub async fn confirm(store: &Arc<dyn Store>, host: &HostName) -> Result<(), Fail
         Some(incarnation) => confirm_dead(store, BTreeMap::from([(host.clone(), incarnation)])).await,
         None => Err(Failure::new(format!(
             "host {host} is not held by a brake: copies without volumes are replaced by themselves after \
-             `lost_after`; to give up those with volumes too, `evenkeel delete host {host}`"
+             `lost_after`; to give up those with volumes too, {}",
+            whose::farewell(host, whose::is_made_here(settings))
         ))),
     }
 }

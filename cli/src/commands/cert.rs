@@ -32,7 +32,7 @@ enum Verb {
 Examples:
   evenkeel cert rotate                 once a year: hosts and you
   evenkeel cert rotate --authority     once in ten years, first: a second authority, which all hosts trust then
-  evenkeel user add ann … --to DIR     …then a new folder for everyone
+  evenkeel user add ann --team shop    …then a new folder for everyone
   evenkeel cert rotate --finish        …then it signs for all, and the first one is trusted no more")]
 struct Rotate {
     /// A host to leave as it is, as one that is switched off; may be given again

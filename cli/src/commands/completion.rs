@@ -22,8 +22,8 @@ Examples:
   evenkeel completion zsh >/usr/local/share/zsh/site-functions/_evenkeel
   evenkeel completion fish >~/.config/fish/completions/evenkeel.fish
 
-Names of services, copies, hosts and namespaces are those of the cluster that the settings lead to. Where it does not answer at
-once, none are offered, without a word.")]
+Names of services, copies, networks, health checks, hosts and namespaces are those of the cluster that the settings lead to. Where it
+does not answer at once, none are offered, without a word.")]
 pub struct Completion {
     /// The shell
     shell: Shell,
@@ -84,15 +84,16 @@ fn ask(settings: &Settings, names: Names) -> Option<BTreeSet<String>> {
 
 /// The names of what has a document.
 async fn known(store: &Arc<dyn Store>, names: Names) -> Option<BTreeSet<String>> {
-    let kinds: &[Kind] = match names {
-        Names::Services | Names::Scaled | Names::Copies => &[Kind::Service],
-        Names::Namespaces => &[Kind::Service, Kind::HealthCheck],
-        Names::Hosts => &[Kind::Host],
-        Names::Objects => &[Kind::Service, Kind::Host],
+    let kinds = match names {
+        Names::Services | Names::Scaled | Names::Copies => vec![Kind::Service],
+        Names::Namespaces => vec![Kind::Service, Kind::HealthCheck],
+        Names::Hosts => vec![Kind::Host],
+        Names::Objects => vec![Kind::Service, Kind::Host],
+        Names::Of(kind) => vec![kind],
     };
     let mut found = BTreeSet::new();
     for kind in kinds {
-        for kv in store.list(&prefix::documents(*kind)).await.ok()?.kvs {
+        for kv in store.list(&prefix::documents(kind)).await.ok()?.kvs {
             if let Ok(Key::Document(object)) = kv.key.parse() {
                 found.extend(name(&object, names));
             }
@@ -112,6 +113,40 @@ fn name(object: &ObjectRef, names: Names) -> Option<String> {
     match names {
         Names::Namespaces => object.namespace().map(ToString::to_string),
         Names::Scaled => Some(format!("{}=", object.path())),
-        Names::Services | Names::Hosts | Names::Objects | Names::Copies => Some(object.path()),
+        Names::Services | Names::Hosts | Names::Objects | Names::Copies | Names::Of(_) => Some(object.path()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use evenkeel_etcd::MemoryStore;
+    use evenkeel_runtime::store::TxnBuilder;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_clusters_names_are_offered_by_kind() {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new(1));
+        let mut txn = TxnBuilder::new();
+        for key in
+            ["services/shop/web", "services/data/db", "networks/lan", "healthchecks/pay/web-http", "hosts/h1"]
+        {
+            txn = txn.put(&key.parse().unwrap(), "{}");
+        }
+        txn = txn.put(&"instances/h1/shop.web.1.n4".parse().unwrap(), "{}");
+        store.commit(&txn.build().unwrap()).await.unwrap();
+        for (names, expected) in [
+            (Names::Services, "data/db shop/web"),
+            (Names::Scaled, "data/db= shop/web="),
+            (Names::Copies, "data/db shop.web.1.n4 shop/web"),
+            (Names::Namespaces, "data pay shop"),
+            (Names::Hosts, "h1"),
+            (Names::Objects, "data/db h1 shop/web"),
+            (Names::Of(Kind::Network), "lan"),
+            (Names::Of(Kind::HealthCheck), "pay/web-http"),
+        ] {
+            let found: Vec<String> = known(&store, names).await.unwrap().into_iter().collect();
+            assert_eq!(found.join(" "), expected, "{names:?}");
+        }
     }
 }

@@ -14,6 +14,12 @@ use crate::{parent, worker};
 
 /// Which controllers, and where they find what they need.
 #[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  evenkeel controller all --address 10.0.0.11        all of a host
+  evenkeel controller dns --address 10.0.0.11        the names alone
+
+Hosts that `evenkeel init` and `evenkeel host add` make run it by themselves, in a container.")]
 pub struct Controller {
     /// host, network, service, healthcheck, instance, dns, watchdog, or all
     #[arg(required = true, value_name = "NAME", value_parser = names)]

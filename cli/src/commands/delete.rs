@@ -17,6 +17,11 @@ use crate::{documents, words};
 
 /// What to delete.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  evenkeel delete shop/web                   its copies stop, and its names lead nowhere
+  evenkeel delete healthcheck shop/web-http
+  evenkeel delete -f shop/ --ignore-missing  all that the documents of a folder name")]
 pub struct Delete {
     /// SERVICE or NAMESPACE/SERVICE, one or several; or KIND NAME…
     #[arg(num_args = 0.., required_unless_present = "files")]

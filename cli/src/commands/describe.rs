@@ -17,6 +17,12 @@ use crate::words;
 
 /// Which object.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  evenkeel describe shop/web                   copies, checks, names, rollout, events
+  evenkeel describe healthcheck shop/web-http  who asks, and what they found
+  evenkeel describe network lan                which addresses are whose
+  evenkeel describe host h2")]
 pub struct Describe {
     /// SERVICE, NAMESPACE/SERVICE, or KIND NAME
     #[arg(required = true, num_args = 1..=2)]

@@ -32,20 +32,37 @@ pub struct Etcd {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    #[command(after_help = "\
+Examples:
+  evenkeel etcd list")]
     /// All members, and whether they answer
     List,
+    #[command(after_help = "\
+Examples:
+  evenkeel etcd defrag")]
     /// Let all members give back what they do not need, and take writes again when they were full
     Defrag,
+    #[command(after_help = "\
+Examples:
+  evenkeel etcd add h2
+  evenkeel etcd add 10.0.0.13 --watch 30s  every host is watched for longer when it is told")]
     /// Let a host carry a member; three of them outlive the loss of one. It may lead then
     Add {
         /// The host, by name or address
         host: Which,
     },
+    #[command(after_help = "\
+Examples:
+  evenkeel etcd replace h2")]
     /// A member has lost its data: it goes, and its host, which must be on, gets a new one
     Replace {
         /// The host, by name or address
         host: Which,
     },
+    #[command(after_help = "\
+Examples:
+  evenkeel etcd remove h2         the host stays, without a member
+  evenkeel etcd remove h2 --dead  it will not come back: nothing is done there")]
     /// Let a host carry none any more; the others must be able to decide without it
     Remove {
         /// The host, by name or address

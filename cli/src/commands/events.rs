@@ -15,6 +15,12 @@ use crate::{snapshot, words};
 
 /// Which events.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  evenkeel events --warnings
+  evenkeel events shop/web --limit 20
+  evenkeel events host h2
+  evenkeel events -n shop -o json      of all objects of a namespace, for a program")]
 pub struct Events {
     /// Only those of one object: SERVICE, NAMESPACE/SERVICE, or KIND NAME
     #[arg(num_args = 0..=2)]

@@ -14,6 +14,8 @@ use evenkeel_manager::service;
 use evenkeel_runtime::mirror::Mirror;
 use evenkeel_runtime::store::Store;
 
+use crate::cluster::whose;
+use crate::config::Settings;
 use crate::failure::Failure;
 use crate::output::{Format, age, is_lively, say, structured};
 use crate::snapshot;
@@ -45,8 +47,14 @@ impl Explain {
     ///
     /// # Errors
     /// There is no such thing, or the store does not answer.
-    pub async fn run(&self, store: &Arc<dyn Store>, format: Format, now: Timestamp) -> Result<(), Failure> {
-        let scene = read(store, now).await?;
+    pub async fn run(
+        &self,
+        settings: &Settings,
+        store: &Arc<dyn Store>,
+        now: Timestamp,
+    ) -> Result<(), Failure> {
+        let format = settings.output;
+        let scene = Scene { made_here: whose::is_made_here(settings), ..read(store, now).await? };
         let target = Target::find(&scene, &self.what, self.namespace.as_ref())?;
         let explanation = explain(&scene, &target);
         if format != Format::Table {

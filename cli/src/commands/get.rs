@@ -17,6 +17,12 @@ use crate::{snapshot, words};
 
 /// What to get.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  evenkeel get services -n shop
+  evenkeel get service shop/web  its document, as it was written
+  evenkeel get copies shop/web   where they run, and how they are
+  evenkeel get copies -o json    for a program")]
 pub struct Get {
     /// service, network, healthcheck, host, or copies
     kind: String,

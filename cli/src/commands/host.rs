@@ -39,18 +39,37 @@ pub struct Host {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    #[command(after_help = "\
+Examples:
+  evenkeel host list
+  evenkeel host list -o json  for a program")]
     /// All hosts
     List,
+    #[command(after_help = "\
+Examples:
+  evenkeel host describe h2
+  evenkeel host describe 10.0.0.12  by its address")]
     /// One host, and what it runs
     Describe {
         /// Its name, or its address
         host: Which,
     },
+    #[command(after_help = "\
+Examples:
+  evenkeel host confirm-dead h2
+
+Say it only of a host that is off for good: what runs on there still would run twice.")]
     /// This host is dead and will not come back as it was: replace its copies now
     ConfirmDead {
         /// Its name, or its address
         host: Which,
     },
+    #[command(after_help = "\
+Examples:
+  evenkeel host drain h2
+  evenkeel host drain h2 --wait --timeout 30m  until it is empty
+
+`evenkeel host undrain h2` lets it take copies again.")]
     /// Move all copies off a host, and let none come
     Drain {
         /// Its name, or its address
@@ -62,6 +81,9 @@ enum Verb {
         #[arg(long, default_value = "10m", requires = "wait")]
         timeout: Span,
     },
+    #[command(after_help = "\
+Examples:
+  evenkeel host undrain h2")]
     /// Let a host take copies again
     Undrain {
         /// Its name, or its address
@@ -73,11 +95,19 @@ enum Verb {
     Add(Add),
     /// Take a host out of the cluster for good
     Remove(leave::Remove),
+    #[command(after_help = "\
+Examples:
+  evenkeel host join -             the ticket is typed or pasted in, and is not in the shell's history
+  evenkeel host join - <h2.ticket  from a file that `evenkeel host ticket` made")]
     /// Make this machine the host that a ticket names
     Join {
         /// What `evenkeel host ticket` said; `-`: from standard input
         ticket: String,
     },
+    #[command(after_help = "\
+Examples:
+  evenkeel host ticket h2 10.0.0.12 >h2.ticket
+  evenkeel host ticket h2 10.0.0.12 | ssh root@10.0.0.12 evenkeel host join -")]
     /// What a machine needs to join by itself; whoever has it is that host
     Ticket {
         /// The host's name in the cluster
@@ -131,7 +161,7 @@ impl Host {
             }
             Verb::ConfirmDead { host } => {
                 let store = store()?;
-                brake::confirm(&store, &host.name(&store).await?).await
+                brake::confirm(settings, &store, &host.name(&store).await?).await
             }
             Verb::Drain { host, wait, timeout } => {
                 let store = store()?;

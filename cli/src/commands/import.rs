@@ -12,6 +12,13 @@ use crate::output::{Format, say, structured};
 
 /// What to import.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  evenkeel import compose.yaml >shop.yaml                                documents, and on standard error what became of the rest
+  evenkeel import compose.yaml compose.prod.yaml -n shop --to shop.yaml
+  evenkeel import compose.yaml --files-at /srv/shop                      relative mounts lie there, on every host
+
+Exit codes: 0 all is imported, 1 nothing is, 3 something is refused or to be decided: it stands in the documents as comments")]
 pub struct Import {
     /// Compose files, each laid over the ones before it (- is standard input)
     #[arg(required = true, value_name = "FILE|-")]

@@ -15,6 +15,11 @@ use crate::output::{Format, say, structured, table};
 
 /// Which way out.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  evenkeel recover                      what etcd lost; changes nothing
+  evenkeel recover --from-hosts         what the hosts remember holds
+  evenkeel recover --accept-etcd --yes  what etcd says holds, also where copies stop then")]
 pub struct Recover {
     /// What the hosts remember counts: give it back to etcd, and go on; nothing restarts
     #[arg(long)]

@@ -15,6 +15,43 @@ use crate::output::{Format, say};
 use crate::wait::{self, Asked, Waiting};
 use crate::{snapshot, words};
 
+/// Examples of both `rollout history` and its short form.
+pub const HISTORY: &str = "\
+Examples:
+  evenkeel history shop/web
+
+@812 there is what `evenkeel rollback shop/web --to @812` goes to.";
+
+/// Examples of both `rollout resume` and its short form.
+pub const RESUME: &str = "\
+Examples:
+  evenkeel resume shop/web
+  evenkeel resume shop/web --wait  until all copies are exchanged and ready";
+
+/// Examples of both `rollout retry` and its short form.
+pub const RETRY: &str = "\
+Examples:
+  evenkeel retry shop/web --wait  when what its copies lacked is there now";
+
+/// Examples of both `rollout rollback` and its short form.
+pub const ROLLBACK: &str = "\
+Examples:
+  evenkeel rollback shop/web --wait     to the last template that ran well
+  evenkeel rollback shop/web --to @812  to one that `evenkeel history shop/web` lists";
+
+/// Examples of both `rollout pause` and its short form.
+pub const PAUSE: &str = "\
+Examples:
+  evenkeel pause shop/web
+
+`evenkeel resume shop/web` goes on.";
+
+/// Examples of both `rollout unpin` and its short form.
+pub const UNPIN: &str = "\
+Examples:
+  evenkeel unpin shop/web
+  evenkeel unpin shop/web --wait  until what the document says runs";
+
 /// What about a rollout.
 #[derive(Debug, Args)]
 pub struct Rollout {
@@ -55,6 +92,10 @@ pub struct Back {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// How it goes
+    #[command(after_help = "\
+Examples:
+  evenkeel rollout status shop/web
+  evenkeel rollout status shop/web --wait --timeout 5m  until it is done; exit code 3 if it fails")]
     Status {
         #[command(flatten)]
         which: Which,
@@ -62,17 +103,22 @@ enum Verb {
         waiting: Waiting,
     },
     /// The templates that are kept, and what became of them
+    #[command(after_help = HISTORY)]
     History(Which),
     /// Go on after a pause, whatever failed so far
+    #[command(after_help = RESUME)]
     Resume(On),
     /// Try the newest template again that was rejected
+    #[command(after_help = RETRY)]
     Retry(On),
     /// Run an older template, until the document brings another or you unpin it
-    #[command(alias = "undo")]
+    #[command(alias = "undo", after_help = ROLLBACK)]
     Rollback(Back),
     /// Exchange nothing, whatever documents say, until you resume
+    #[command(after_help = PAUSE)]
     Pause(Which),
     /// Take a pause or an older template back: the document holds again
+    #[command(after_help = UNPIN)]
     Unpin(On),
 }
 

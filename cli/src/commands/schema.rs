@@ -9,6 +9,10 @@ use crate::words;
 
 /// Of which kind.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  evenkeel schema >evenkeel.schema.json  of all kinds, to put beside the documents
+  evenkeel schema service -o yaml")]
 pub struct Schema {
     /// service, network, healthcheck or host; all when absent
     kind: Option<String>,

@@ -23,10 +23,18 @@ pub struct User {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    #[command(after_help = "\
+Examples:
+  evenkeel user list")]
     /// Everyone, and what they may do
     List,
     /// Make an identity for a person, in a folder to hand over; or change what they may do, if there is one
     Add(Add),
+    #[command(after_help = "\
+Examples:
+  evenkeel user remove ann
+
+`evenkeel user add ann …` gives them a new one.")]
     /// A person's certificate does nothing any more
     Remove {
         /// Their name

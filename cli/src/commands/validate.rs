@@ -12,6 +12,10 @@ use crate::output::{Format, say, structured};
 
 /// What to validate.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  evenkeel validate -f shop/
+  evenkeel validate -f shop/ --policy >/etc/evenkeel/policy.d/shop.yaml  what hosts must allow them")]
 pub struct Validate {
     #[command(flatten)]
     files: Files,

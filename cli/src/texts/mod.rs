@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 mod blocks;
 mod commands;
 mod fences;
+mod help;
 mod links;
+mod shell;
 
 use fences::Block;
 

@@ -1,6 +1,6 @@
 //! Where copies are, or why nobody takes them.
 
-use evenkeel_api::name::{InstanceId, ServiceId, Slot};
+use evenkeel_api::name::{HostName, InstanceId, ServiceId, Slot};
 use evenkeel_api::record::Desired;
 use evenkeel_api::service::{DependencyCondition, Mode};
 use evenkeel_plan::service::{Copy, Refusal, Room, Service, Survey, Unmet, room};
@@ -160,14 +160,24 @@ impl Place<'_> {
             .help(format!("evenkeel host confirm-dead {host}"), "that host is dead: replace its copies now")
             .help("evenkeel brake release", "all that are gone are dead")
         } else if self.stays(id, copy) {
-            Finding::broken(format!("{which}, and it can be nowhere else: it waits for the host")).help(
-                format!("evenkeel delete host {host}"),
-                "if the host is dead for good: gives the copy and its volume up",
-            )
+            let found =
+                Finding::broken(format!("{which}, and it can be nowhere else: it waits for the host"));
+            self.give_up(found, host)
         } else {
             Finding::waits(format!("{which}; it is replaced elsewhere, unless that host is back soon"))
         };
         found.since(since)
+    }
+
+    /// How a host is given up for good: who made the cluster has a way that also takes its certificates.
+    fn give_up(&self, found: Finding, host: &HostName) -> Finding {
+        let remove = format!("evenkeel host remove {host} --dead");
+        if self.scene.made_here {
+            return found.help(remove, "if the host is dead for good: gives the copy and its volume up");
+        }
+        found
+            .help(remove, "if the host is dead for good: gives both up; by whoever did `evenkeel init`")
+            .help(format!("evenkeel delete host {host}"), "the same, with an etcd of your own")
     }
 
     /// Whether a copy is bound to its host.

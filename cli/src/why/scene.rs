@@ -26,6 +26,8 @@ pub struct Scene {
     pub served: BTreeMap<HostName, i64>,
     /// What the names say.
     pub zone: Zone,
+    /// The cluster was made by `evenkeel init`, from here.
+    pub made_here: bool,
 }
 
 impl Scene {

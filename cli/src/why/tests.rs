@@ -596,6 +596,24 @@ fn a_host_that_is_gone_says_nothing_of_how_its_copies_are() {
 }
 
 #[test]
+fn a_copy_that_waits_for_its_host_tells_how_to_give_it_up() {
+    let mut cluster = Cluster::new();
+    cluster.put("shop/db", "image: db, volumes: ['data:/data']").live(60);
+    let copies = &cluster.model.world.services[&id("shop/db")].copies;
+    let host = copies.values().next().unwrap().host.to_string();
+    cluster.gone(&[&host]).live(60);
+    for (made_here, commands) in [
+        (true, vec![format!("evenkeel host remove {host} --dead")]),
+        (false, vec![format!("evenkeel host remove {host} --dead"), format!("evenkeel delete host {host}")]),
+    ] {
+        let scene = Scene { made_here, ..cluster.scene() };
+        let said = explain(&scene, &Target::Service(id("shop/db")));
+        let helps: Vec<&String> = said.help.iter().map(|help| &help.command).collect();
+        assert_eq!(helps, commands.iter().collect::<Vec<_>>(), "{}", said.answer);
+    }
+}
+
+#[test]
 fn what_the_leader_does_not_see_is_told_beside_it() {
     let cluster = Cluster::new();
     let with = |change: &dyn Fn(&mut Scene)| {

@@ -658,8 +658,8 @@ async fn the_first_copy_of_a_host_is_held_to_what_the_host_says_then() {
     world.put(&Key::Revision(service(), 7), &Revision { template: privileged }).await;
     // Nothing comes between the record and the verdict: the image is here.
     evenkeel_engine::Engine::pull(&world.engine, IMAGE, None, None).await.unwrap();
-    // The controller has read the policy by now: there was none.
-    pass(1).await;
+    // The controller has read the policy by now, there was none, and it does not list its containers so soon.
+    pass(5).await;
     let policy = "namespaces:\n  shop: {privileged: true}\n";
     std::fs::write(world.folder.path().join("policy.yaml"), policy).unwrap();
     let before = world.store.revision();

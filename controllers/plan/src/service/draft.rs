@@ -108,6 +108,8 @@ pub(crate) struct Draft<'a> {
     pub cramped: BTreeSet<String>,
     /// What keeps sick copies from being restarted.
     pub suspicion: Option<String>,
+    /// What hosts' policies say where they alone keep all from running that is missing.
+    pub refused: Option<String>,
     /// Why copies that run could not be placed again.
     pub crowded: Option<String>,
     /// The slots that shall have a copy.
@@ -151,6 +153,7 @@ impl<'a> Draft<'a> {
             notes: BTreeSet::new(),
             cramped: BTreeSet::new(),
             suspicion: None,
+            refused: None,
             crowded: None,
             wanted: Vec::new(),
             live: BTreeMap::new(),

@@ -11,6 +11,7 @@ use evenkeel_api::record::{Desired, InstanceState, Observed, Timestamp};
 
 use super::world::{Service, World};
 use super::{ready, restarts};
+use crate::instance::policy::is_refusal;
 
 /// After a first failure at once, then doubling from here.
 const BACKOFF_FIRST: Duration = Duration::from_secs(1);
@@ -96,12 +97,23 @@ pub struct ServiceMemory {
     pub(crate) copies: BTreeMap<InstanceId, CopyMemory>,
     /// Slots whose copies failed.
     pub(crate) slots: BTreeMap<Slot, Backoff>,
-    /// Hosts on which copies of a slot failed: of which template, and when.
-    pub(crate) failed_on: BTreeMap<(Slot, HostName), (i64, Duration)>,
+    /// Hosts on which copies of a slot failed.
+    pub(crate) failed_on: BTreeMap<(Slot, HostName), FailedThere>,
     /// When half of the copies or more were last seen to fail a check.
     pub(crate) doubted: BTreeMap<ObjectName, Duration>,
     /// What people said about the rollout when it was last looked at.
     pin: Option<i64>,
+}
+
+/// How a copy failed on a host.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct FailedThere {
+    /// Of which template it was.
+    pub template: i64,
+    /// When it was seen.
+    pub at: Duration,
+    /// What the host's policy said, if that was it.
+    pub refused: Option<String>,
 }
 
 /// One copy, measured.
@@ -196,7 +208,7 @@ impl Memory {
 impl ServiceMemory {
     fn observe(&mut self, service: &Service, now: Duration) {
         self.copies.retain(|id, _| service.copies.get(id).is_some_and(|copy| copy.record.is_some()));
-        self.failed_on.retain(|_, (_, at)| now.saturating_sub(*at) < FAILED_THERE);
+        self.failed_on.retain(|_, failed| now.saturating_sub(failed.at) < FAILED_THERE);
         let pin = service.pin.as_ref().map(|pin| pin.mod_revision);
         if std::mem::replace(&mut self.pin, pin) != pin {
             // A person who lets a rollout go on does not want to wait for the next try.
@@ -231,7 +243,9 @@ impl ServiceMemory {
                     let since = memory.since.unwrap_or(now);
                     let backoff = self.slots.entry(record.value.slot.clone()).or_default();
                     backoff.fail(template, id.seq, since, now);
-                    self.failed_on.insert((record.value.slot.clone(), copy.host.clone()), (template, now));
+                    let place = (record.value.slot.clone(), copy.host.clone());
+                    let refused = refusal(&observed.state).map(str::to_owned);
+                    self.failed_on.insert(place, FailedThere { template, at: now, refused });
                 }
                 memory.failed = failed;
             } else {
@@ -266,13 +280,33 @@ impl ServiceMemory {
 
     /// Hosts where a copy of `slot` and `template` failed of late.
     pub(crate) fn avoids(&self, slot: &Slot, template: i64) -> BTreeSet<HostName> {
-        let failed = self.failed_on.iter().filter(|((known, _), (of, _))| known == slot && *of == template);
-        failed.map(|((_, host), _)| host.clone()).collect()
+        self.failed_there(slot, template).map(|(host, _)| host.clone()).collect()
+    }
+
+    /// The same, and how.
+    pub(crate) fn failed_there<'a>(
+        &'a self,
+        slot: &'a Slot,
+        template: i64,
+    ) -> impl Iterator<Item = (&'a HostName, &'a FailedThere)> {
+        let of = self
+            .failed_on
+            .iter()
+            .filter(move |((known, _), failed)| known == slot && failed.template == template);
+        of.map(|((_, host), failed)| (host, failed))
     }
 
     /// Since when a copy is ready.
     pub(crate) fn ready_since(&self, id: &InstanceId) -> Option<Duration> {
         self.copies.get(id).and_then(|copy| copy.ready_since)
+    }
+}
+
+/// What a host's policy says of a copy that it refused.
+fn refusal(state: &InstanceState) -> Option<&str> {
+    match state {
+        InstanceState::Failed { why } => Some(why.as_str()).filter(|why| is_refusal(why)),
+        _ => None,
     }
 }
 

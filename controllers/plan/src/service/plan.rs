@@ -18,7 +18,8 @@ use super::memory::Memory;
 use super::status::HostTrouble;
 use super::world::{Service, World};
 use super::{
-    crowded, deadline, digests, endpoints, pairs, pins, remove, restarts, rollback, rollout, slots, status,
+    crowded, deadline, digests, endpoints, pairs, pins, refused, remove, restarts, rollback, rollout, slots,
+    status,
 };
 
 /// Templates of a service that are kept beside those in use.
@@ -104,6 +105,7 @@ fn write(mut draft: Draft<'_>, admission: &Admission<ServiceSpec>, service: &Ser
     }
     trim(&mut draft, service);
     digests::pin(&mut draft, service);
+    draft.refused = refused::everywhere(&mut draft);
     draft.plan.status = status::service(&draft, admission);
     for unplaced in draft.pending.values() {
         *draft.plan.pending.entry(unplaced.lack).or_default() += 1;

@@ -253,7 +253,8 @@ fn retire(draft: &mut Draft<'_>, id: &InstanceId, cause: &str) {
 }
 
 /// Which template a new copy is made from.
-fn template_for(draft: &Draft<'_>, live: &[InstanceId]) -> i64 {
+/// Which template a new copy for a slot is of.
+pub(crate) fn template_for(draft: &Draft<'_>, live: &[InstanceId]) -> i64 {
     let target = draft.target();
     if !matches!(draft.rollout.phase, Phase::Paused { .. }) {
         return target;

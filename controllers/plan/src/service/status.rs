@@ -135,6 +135,9 @@ const FLAPPING: &str = "it was lost three times or more within ten minutes: its 
 /// The reason of a service whose copies are to be exchanged, and cannot be.
 pub const NO_ROOM: &str = "NoRoom";
 
+/// The reason of a service that hosts' own policies keep from running: no further try brings it.
+pub const REFUSED: &str = "Refused";
+
 const HELD: &str = "its document is gone, and so are many others at once: it is kept until the documents are put \
                     back or a person confirms the deletion";
 
@@ -293,13 +296,16 @@ fn acute<S>(draft: &Draft<'_>, admission: &Admission<S>) -> Finding {
             true if draft.spec().mode() == Mode::Global => ": it waits for the host",
             true => &format!(
                 ", and so is its volume: it waits for the host; if that is dead for good, give both up with \
-                 `evenkeel delete host {}`",
-                copy.host
+                 `evenkeel host remove {host} --dead` (with an etcd of your own, `evenkeel delete host {host}`)",
+                host = copy.host
             ),
             false => "",
         };
         let message = format!("{id} is on {}, which is lost{rest}", copy.host);
         return Finding::new(kind, true, "HostLost", message);
+    }
+    if let Some(why) = &draft.refused {
+        return Finding::new(kind, true, REFUSED, why.clone());
     }
     if let Some((id, late)) = live().find_map(|(id, _)| Some((id, deadline::missed(draft, id)?))) {
         return Finding::new(kind, true, "ProgressDeadline", format!("{id} is {late}"));

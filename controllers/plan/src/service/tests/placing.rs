@@ -5,6 +5,7 @@ use evenkeel_api::service::{Attribute, Constraint};
 
 use super::*;
 use crate::service::filter::{Leave, refuses, volume_homes};
+use crate::service::memory::FailedThere;
 use crate::service::place::Only;
 
 /// What keeps a copy from h1.
@@ -192,7 +193,9 @@ fn own_copies_on_a_host_count_more_than_those_of_others_and_a_failure_there_leas
 
     let lab = Lab::new(2);
     let mut memory = ServiceMemory::default();
-    memory.failed_on.insert((Slot::numbered(7), host("h1")), (1, Duration::ZERO));
+    memory
+        .failed_on
+        .insert((Slot::numbered(7), host("h1")), FailedThere { template: 1, ..FailedThere::default() });
     assert_eq!(places_of(&lab, &wanted, Some(&memory)).best().unwrap(), host("h2"));
 }
 

@@ -120,7 +120,7 @@ fn a_copy_waits_for_its_lost_host_where_it_cannot_be_elsewhere() {
     assert!(
         degraded(&lab).ends_with(
             " is on h2, which is lost, and so is its volume: it waits for the host; if that is dead for good, give \
-             both up with `evenkeel delete host h2`"
+             both up with `evenkeel host remove h2 --dead` (with an etcd of your own, `evenkeel delete host h2`)"
         ),
         "{}",
         degraded(&lab)

@@ -54,6 +54,31 @@ fn a_service_is_available_while_no_more_copies_are_missing_than_its_rollout_exch
 }
 
 #[test]
+fn a_service_that_no_host_may_run_is_told_apart_from_one_that_fails() {
+    let refusal = "host policy on h1 does not allow privileged for namespace shop";
+    for (replicas, why, said) in [
+        (1, "no such image", "true CopyFailed shop.web.1."),
+        (1, refusal, "true Refused slot 1: host policy on h1 does"),
+        (4, refusal, "true Refused slot 1 (and 3 more): host policy on h1 does"),
+    ] {
+        let mut lab = Lab::new(3);
+        lab.bad.insert("web:1".to_owned(), why.to_owned());
+        lab.put("shop/web", spec("web:1", replicas));
+        let degraded = |lab: &Lab| lab.condition("shop/web", ConditionType::Degraded);
+        lab.settle();
+        lab.obey();
+        lab.settle();
+        // Other hosts may have other policies.
+        assert!(!degraded(&lab).contains("Refused"), "{}", degraded(&lab));
+        lab.seconds(60);
+        assert!(degraded(&lab).starts_with(said), "{}, not {said}", degraded(&lab));
+        lab.bad.clear();
+        lab.seconds(120);
+        assert!(degraded(&lab).starts_with("false Fine"), "{}", degraded(&lab));
+    }
+}
+
+#[test]
 fn copies_are_counted_as_far_as_they_are_to_stay() {
     let mut lab = Lab::new(3);
     lab.put("shop/web", spec("web:1", 3));
@@ -146,7 +171,7 @@ fn a_copy_that_stays_on_a_lost_host_tells_what_it_waits_for() {
         read_only: false,
     });
     let volume = ", and so is its volume: it waits for the host; if that is dead for good, give both up with \
-                  `evenkeel delete host h2`";
+                  `evenkeel host remove h2 --dead` (with an etcd of your own, `evenkeel delete host h2`)";
     for (document, rest) in [(global, ": it waits for the host"), (homed, volume)] {
         let mut lab = Lab::new(3);
         lab.put("shop/web", document);
