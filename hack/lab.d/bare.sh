@@ -33,7 +33,8 @@ sshd_answers() { # HOST
 }
 
 # The image etcd:3.5.30 in the lab's registry, as charts/host/etcd.Dockerfile makes it: what it copies comes from Debian's
-# etcd of the lab, and what it builds on is the C library that those programs want.
+# etcd of the lab, and what it builds on is the C library that those programs want. The tag is that of docs/first-hour.md, whatever
+# version the lab has.
 write_etcd_image() {
     local root folder words to program
     root=$(mktemp -d "$CACHE/etcd-image.XXXXXX")
