@@ -26,16 +26,20 @@ pub fn lines(header: &[&str], mut rows: Vec<Vec<String>>, width: Option<usize>) 
         }
         return laid(header, rows);
     }
-    let sentences: Vec<String> =
+    let mut below: Vec<String> =
         rows.iter_mut().filter_map(|row| row.last_mut()).map(std::mem::take).collect();
-    let mut lines = laid(header, rows).into_iter();
-    let first = lines.next();
-    let below = |sentence: String| {
+    let (last, names) = header.split_last().unwrap_or((&"", &[]));
+    below.insert(0, (*last).to_owned());
+    let lines = laid(&[names, &[""]].concat(), rows);
+    let indented = |sentence: String| {
         let wrapped = wrapped(&sentence, width.saturating_sub(INDENT));
         wrapped.into_iter().filter(|line| !line.is_empty()).map(|line| format!("{:INDENT$}{line}", ""))
     };
-    let rows = lines.zip(sentences).flat_map(|(row, sentence)| std::iter::once(row).chain(below(sentence)));
-    first.into_iter().chain(rows).collect()
+    lines
+        .into_iter()
+        .zip(below)
+        .flat_map(|(row, sentence)| std::iter::once(row).chain(indented(sentence)))
+        .collect()
 }
 
 /// How wide the columns before the last are, and the last.
@@ -145,7 +149,8 @@ mod tests {
         assert_eq!(
             lines(&HEADER, told.clone(), Some(80)),
             [
-                format!("{:7}{:<147}WHY", "SINCE", "WHAT IS WRONG"),
+                "SINCE  WHAT IS WRONG".to_owned(),
+                "    WHY".to_owned(),
                 format!("{:7}{what}", "5s"),
                 "    the rollout is paused: `evenkeel rollout resume".to_owned(),
                 format!("    {namespace}/{service}`"),

@@ -16,6 +16,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use tokio::time::Instant;
 
 mod asked;
+mod refused;
 
 pub use asked::{Asked, Waiting, Wanted, glance};
 
@@ -58,8 +59,10 @@ pub async fn until(store: &Arc<dyn Store>, asked: &[Asked], patience: Duration) 
     tokio::time::timeout_at(end, mirror.synced())
         .await
         .map_err(|_| Failure::timed_out("etcd did not answer in time; the documents are stored"))?;
+    let before = refused::Before::new(&mirror, asked);
     loop {
-        let progress: Vec<Progress> = asked.iter().map(|asked| look(&mirror, asked)).collect();
+        let look = |asked: &Asked| before.correct(&mirror, asked, look(&mirror, asked));
+        let progress: Vec<Progress> = asked.iter().map(look).collect();
         for (asked, progress) in asked.iter().zip(&progress) {
             shown.show(&asked.object, progress);
         }
@@ -72,7 +75,8 @@ pub async fn until(store: &Arc<dyn Store>, asked: &[Asked], patience: Duration) 
         if !failed.is_empty() {
             return Err(Failure::not_converged(failed.join("\n")));
         }
-        if tokio::time::timeout_at(end, changed.next()).await.is_err() {
+        let changes = tokio::time::timeout_at(before.due(end), changed.next()).await;
+        if changes.is_err() && Instant::now() >= end {
             let pending: Vec<String> = asked
                 .iter()
                 .zip(&progress)

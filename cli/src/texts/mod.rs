@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+mod advice;
 mod blocks;
 mod commands;
 mod fences;
@@ -22,22 +23,28 @@ fn checkout() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// Every page that is written for people.
-fn pages() -> Vec<Page> {
-    let root = checkout();
-    let mut files: Vec<PathBuf> =
-        ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"].iter().map(|name| root.join(name)).collect();
-    let mut folders = vec![root.join("docs"), root.join("charts")];
+/// All files below folders whose names end so.
+fn below(mut folders: Vec<PathBuf>, end: &str) -> Vec<PathBuf> {
+    let mut files = Vec::new();
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(&folder).expect("a folder of the checkout") {
             let path = entry.expect("an entry").path();
             if path.is_dir() {
                 folders.push(path);
-            } else if path.extension().is_some_and(|end| end == "md") {
+            } else if path.extension().is_some_and(|of| of == end) {
                 files.push(path);
             }
         }
     }
+    files
+}
+
+/// Every page that is written for people.
+fn pages() -> Vec<Page> {
+    let root = checkout();
+    let mut files: Vec<PathBuf> =
+        ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"].iter().map(|name| root.join(name)).collect();
+    files.extend(below(vec![root.join("docs"), root.join("charts")], "md"));
     files.sort();
     let page = |path: PathBuf| {
         let name = path.strip_prefix(&root).expect("below the checkout").display().to_string();
@@ -51,6 +58,11 @@ impl Page {
     fn blocks(&self) -> Vec<(String, Block)> {
         let placed = |block: Block| (format!("{}:{}", self.name, block.line), block);
         fences::blocks(&self.text).into_iter().map(placed).collect()
+    }
+
+    /// What is set off within its lines, with the numbers of those.
+    fn spans(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.prose().flat_map(|(line, text)| text.split('`').skip(1).step_by(2).map(move |span| (line, span)))
     }
 
     /// Its lines outside of blocks, with their numbers.

@@ -10,6 +10,8 @@ use super::slots;
 
 /// Why no copy that is missing will come; `None`: one may, or none is missing.
 pub(crate) fn everywhere(draft: &mut Draft<'_>) -> Option<String> {
+    // Most services never meet a policy: no slot of theirs is looked at.
+    draft.memory?.failed_on.values().find(|failed| failed.refused.is_some())?;
     let missing: Vec<Slot> = draft.wanted.iter().filter(|slot| !draft.serves(slot)).cloned().collect();
     let mut said = None;
     for slot in &missing {
