@@ -9,6 +9,7 @@ pub mod rights;
 pub mod signers;
 pub mod ssh;
 pub mod whose;
+pub mod trust;
 
 use std::fs;
 use std::io::Write;
