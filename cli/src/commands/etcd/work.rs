@@ -32,10 +32,13 @@ const ENDS_IN_VAIN: u32 = 5;
 
 /// Asks a machine nothing but whether it is reached.
 pub const REACHED: &str = "true";
-/// Ends a host's member, if it has one, and keeps its data out of the way.
-pub const SET_ASIDE: &str = "if [ -r /etc/evenkeel-etcd/etcd.env ] && [ -x /usr/local/sbin/evenkeel-etcd ]; then \
-                             /usr/local/sbin/evenkeel-etcd stop; fi && if [ -e /var/lib/evenkeel-etcd ]; then \
-                             mv /var/lib/evenkeel-etcd /var/lib/evenkeel-etcd.before-$(date +%s); fi";
+/// Ends a host's member, if it has one, and keeps its data out of the way. Only its own program knows where those are; that of a
+/// version before cannot say it.
+pub const SET_ASIDE: &str = "etcd=/usr/local/sbin/evenkeel-etcd data=/var/lib/evenkeel-etcd; \
+                             if [ ! -r /etc/evenkeel-etcd/etcd.env ] || [ ! -x $etcd ]; then etcd=; fi; \
+                             if [ -n \"$etcd\" ] && $etcd --help | grep -q aside; then $etcd aside; \
+                             elif [ -z \"$etcd\" ] || $etcd stop; then \
+                             if [ -e $data ]; then mv $data $data.before-$(date +%s); fi; else false; fi";
 /// Nothing of etcd is left on a host but its data of before.
 const FORGETS: &str = "rm -rf /etc/evenkeel-etcd";
 const NO_BACKUPS: &str = "/usr/local/sbin/evenkeel-backup stop; rm -rf /etc/evenkeel-backup";
