@@ -12,6 +12,7 @@ use evenkeel_api::key::Key;
 use evenkeel_api::name::HostName;
 use evenkeel_api::record::{Cluster, LEVEL};
 use evenkeel_etcd::EtcdStore;
+use evenkeel_etcd::{EtcdConfig, EtcdStore};
 use evenkeel_etcd::rights::{Access, Admin};
 use evenkeel_runtime::env::Env;
 use evenkeel_runtime::store::{Store, TxnBuilder};
@@ -182,6 +183,16 @@ pub async fn answers(admin: &Admin) -> Result<(), Failure> {
 async fn found(store: &Arc<dyn Store>, book: &Book) -> Result<(), Failure> {
     let cluster = Cluster { uid: book.facts.uid.clone(), epoch: 1, level: LEVEL, floor: 0 };
     let value = serde_json::to_vec(&cluster).map_err(Failure::new)?;
+/// The same, of a host's own member alone, if it carries one.
+///
+/// # Errors
+/// It does not in time.
+pub async fn member_answers(book: &Book, host: &HostName) -> Result<(), Failure> {
+    let Some(address) = book.facts.members.get(host) else { return Ok(()) };
+    let alone = EtcdConfig { endpoints: vec![format!("https://{address}:2379")], ..book.root() };
+    answers(&Admin::new(&alone).map_err(Failure::new)?).await
+}
+
     let txn = TxnBuilder::new().if_absent(&Key::Cluster).put(&Key::Cluster, value);
     if store.commit(&txn.build()?).await?.succeeded {
         return Ok(());
