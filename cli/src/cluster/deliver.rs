@@ -36,7 +36,7 @@ impl Place {
         let remote = match self {
             Self::Here => {
                 machine::prepare(ticket)?;
-                return machine::start();
+                return machine::start(ticket);
             }
             Self::There(remote) => remote,
         };

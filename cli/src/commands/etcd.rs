@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use evenkeel_api::quantity::Span;
 
 use self::decide::Seen;
-pub use self::tell::{How, tell};
+pub use self::tell::{How, all_told, tell};
 use self::work::Work;
 pub use self::work::{REACHED, SET_ASIDE};
 use super::defrag;
@@ -75,7 +75,7 @@ impl Etcd {
         }
         person::settings(&Book::home()?, &work.book)?;
         tally(&work.look().await?);
-        Ok(())
+        all_told(&work.left_out)
     }
 }
 

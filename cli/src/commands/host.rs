@@ -229,7 +229,7 @@ fn join(ticket: &str) -> Result<(), Failure> {
     let ticket = Ticket::decode(&word).map_err(Failure::new)?;
     machine::need_root("evenkeel host join")?;
     machine::prepare(&ticket)?;
-    machine::start()?;
+    machine::start(&ticket)?;
     say!("{} runs its controllers", ticket.host);
     Ok(())
 }

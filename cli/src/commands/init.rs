@@ -80,7 +80,8 @@ impl Init {
         say!("{name} at {address}: files, etcd");
         book.backs_up(&name, address);
         book.save()?;
-        machine::prepare(&book.ticket(&name, address, false)?)?;
+        let ticket = book.ticket(&name, address, false)?;
+        machine::prepare(&ticket)?;
         let admin = Admin::new(&book.root()).map_err(Failure::new)?;
         answers(&admin).await?;
         let store: Arc<dyn Store> = Arc::new(EtcdStore::new(&book.root()).map_err(Failure::new)?);
@@ -89,7 +90,7 @@ impl Init {
         admin.enable().await.map_err(rights::refused)?;
         rights::ensure(&admin, &access(&book, &name)).await?;
         say!("etcd answers to certificates alone, each with its own rights");
-        machine::start()?;
+        machine::start(&ticket)?;
         host::joined(&store, &name).await?;
         person::settle(&home, &book, &operator())?;
         say!("\nThe cluster is there; this is its first host. What you hold of it is in {}:", home.display());

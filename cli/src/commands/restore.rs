@@ -85,7 +85,7 @@ impl Restore {
         init::answers(&admin).await?;
         crate::cluster::rights::ensure(&admin, &book.access(host)).await?;
         let store: Arc<dyn Store> = Arc::new(EtcdStore::new(&book.root()).map_err(Failure::new)?);
-        etcd::tell(&book, &store, etcd::How::AtOnce, None).await?;
+        let left_out = etcd::tell(&book, &store, etcd::How::AtOnce, None).await?;
         person::settings(&home, &book)?;
         say!("\netcd runs on {host} as it was in the backup. Next:\n");
         say!(
@@ -95,7 +95,10 @@ impl Restore {
         say!(
             "  evenkeel host add ADDRESS     for each host that came after the backup, and `user add` for people"
         );
-        Ok(())
+        say!(
+            "  evenkeel user list            whoever was removed after the backup may do again what they might: `user remove`"
+        );
+        etcd::all_told(&left_out)
     }
 }
 

@@ -52,6 +52,8 @@ const KEEPERS: usize = 2;
 pub struct Work {
     /// What is kept of the cluster here.
     pub book: Book,
+    /// Hosts that could not be told where etcd is now.
+    pub left_out: Vec<HostName>,
     admin: Admin,
     store: Arc<dyn Store>,
     watch: Span,
@@ -65,7 +67,7 @@ impl Work {
     pub fn new(book: Book, watch: Span) -> Result<Self, Failure> {
         let admin = Admin::new(&book.root()).map_err(Failure::new)?;
         let store: Arc<dyn Store> = Arc::new(EtcdStore::new(&book.root()).map_err(Failure::new)?);
-        Ok(Self { book, admin, store, watch })
+        Ok(Self { book, left_out: Vec::new(), admin, store, watch })
     }
 
     /// All members, each asked alone, all at once.
@@ -212,8 +214,9 @@ impl Work {
         Ok(())
     }
 
-    async fn everyone(&self, but: Option<&HostName>) -> Result<(), Failure> {
-        tell(&self.book, &self.store, How::Carefully(self.watch), but).await
+    async fn everyone(&mut self, but: Option<&HostName>) -> Result<(), Failure> {
+        self.left_out = tell(&self.book, &self.store, How::Carefully(self.watch), but).await?;
+        Ok(())
     }
 
     /// Starts a member, which learns first.
