@@ -84,6 +84,9 @@ impl Restore {
         let admin = Admin::new(&book.root()).map_err(Failure::new)?;
         init::answers(&admin).await?;
         crate::cluster::rights::ensure(&admin, &book.access(host)).await?;
+        // Removed after the backup, they are in it still.
+        let hosts = known.into_keys().collect();
+        crate::cluster::rights::take_from_strangers(&admin, &hosts).await?;
         let store: Arc<dyn Store> = Arc::new(EtcdStore::new(&book.root()).map_err(Failure::new)?);
         let left_out = etcd::tell(&book, &store, etcd::How::AtOnce, None).await?;
         person::settings(&home, &book)?;
