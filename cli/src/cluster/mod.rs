@@ -2,14 +2,15 @@
 
 pub mod book;
 pub mod deliver;
+pub mod hold;
 pub mod images;
 pub mod machine;
 pub mod person;
 pub mod rights;
 pub mod signers;
 pub mod ssh;
-pub mod whose;
 pub mod trust;
+pub mod whose;
 
 use std::fs;
 use std::io::{ErrorKind, Write};

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::book::Book;
+use super::hold::hold;
 use crate::config::{Settings, without_cluster};
 use crate::failure::Failure;
 
@@ -16,6 +17,18 @@ pub fn book(given: &Settings) -> Result<Option<Book>, Failure> {
     book_in(&home, given)
 }
 
+/// The same, for whoever changes it: no other command does until this one ends.
+///
+/// # Errors
+/// It cannot be read, or another command changes it now.
+pub fn book_to_change(given: &Settings) -> Result<Option<Book>, Failure> {
+    if book(given)?.is_some() {
+        hold(&Book::folder(&Book::home()?))?;
+    }
+    // What it said before it was held may be changed already.
+    book(given)
+}
+
 fn book_in(home: &Path, given: &Settings) -> Result<Option<Book>, Failure> {
     Ok(Book::open(home)?.filter(|book| !names_another(home, book, given)))
 }
@@ -26,6 +39,14 @@ fn book_in(home: &Path, given: &Settings) -> Result<Option<Book>, Failure> {
 /// There is none, it is of another cluster, or it cannot be read.
 pub fn need_book(given: &Settings) -> Result<Book, Failure> {
     need_book_in(&Book::home()?, given)
+}
+
+/// The same, for whoever changes it: no other command does until this one ends.
+///
+/// # Errors
+/// See [`need_book`]; or another command changes it now.
+pub fn need_book_to_change(given: &Settings) -> Result<Book, Failure> {
+    book_to_change(given)?.map_or_else(|| need_book(given), Ok)
 }
 
 fn need_book_in(home: &Path, given: &Settings) -> Result<Book, Failure> {

@@ -64,7 +64,7 @@ impl Cert {
     pub async fn run(&self, settings: &Settings) -> Result<(), Failure> {
         let Verb::Rotate(rotate) = &self.verb;
         // Elsewhere nobody can sign.
-        let mut book = whose::need_book(settings)?;
+        let mut book = whose::need_book_to_change(settings)?;
         if rotate.authority {
             for signers in book.signers() {
                 signers.prepare(now())?;

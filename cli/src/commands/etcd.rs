@@ -62,7 +62,12 @@ impl Etcd {
     /// # Errors
     /// This is not where the cluster was made, there is no such host, or a step fails.
     pub async fn run(&self, settings: &Settings) -> Result<(), Failure> {
-        let book = whose::need_book(settings)?;
+        let book = match &self.verb {
+            Verb::List | Verb::Defrag => whose::need_book(settings)?,
+            Verb::Add { .. } | Verb::Replace { .. } | Verb::Remove { .. } => {
+                whose::need_book_to_change(settings)?
+            }
+        };
         let mut work = match &self.verb {
             Verb::Defrag => return defrag::run(&book).await,
             _ => Work::new(book, self.watch)?,

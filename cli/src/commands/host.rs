@@ -236,7 +236,7 @@ fn join(ticket: &str) -> Result<(), Failure> {
 
 /// Prints a ticket, once etcd knows the host.
 async fn ticket(settings: &Settings, name: &HostName, address: Ipv4Addr) -> Result<(), Failure> {
-    let mut book = whose::need_book(settings)?;
+    let mut book = whose::need_book_to_change(settings)?;
     let (_, ticket) = admit(&mut book, name, address, &[]).await?;
     say!("{}", ticket.encode());
     Ok(())
@@ -248,7 +248,7 @@ impl Add {
     /// # Errors
     /// This is not where the cluster was made, the machine is not reached, or a step fails.
     pub async fn run(&self, settings: &Settings) -> Result<(), Failure> {
-        let mut book = whose::need_book(settings)?;
+        let mut book = whose::need_book_to_change(settings)?;
         let address = self.address(&book).await?;
         let place = Place::of(address, self.ssh.as_deref());
         let name = self.probe(&place)?;

@@ -11,14 +11,14 @@ use evenkeel_api::access::Role;
 use evenkeel_api::key::Key;
 use evenkeel_api::name::HostName;
 use evenkeel_api::record::{Cluster, LEVEL};
-use evenkeel_etcd::EtcdStore;
-use evenkeel_etcd::{EtcdConfig, EtcdStore};
 use evenkeel_etcd::rights::{Access, Admin};
+use evenkeel_etcd::{EtcdConfig, EtcdStore};
 use evenkeel_runtime::env::Env;
 use evenkeel_runtime::store::{Store, TxnBuilder};
 
 use super::host;
 use crate::cluster::book::{Book, Facts, PERSON};
+use crate::cluster::hold::hold;
 use crate::cluster::{images, machine, person, rights};
 use crate::failure::Failure;
 use crate::output::say;
@@ -102,6 +102,9 @@ impl Init {
 
     /// What was begun here.
     fn begun(&self, home: &Path, name: &HostName, address: Ipv4Addr) -> Result<Option<Book>, Failure> {
+        if Book::open(home)?.is_some() {
+            hold(&Book::folder(home))?;
+        }
         let begun = Book::open(home)?;
         if begun.as_ref().is_some_and(|book| book.facts.members.get(name) != Some(&address)) {
             return Err(Failure::new(format!(
@@ -180,10 +183,6 @@ pub async fn answers(admin: &Admin) -> Result<(), Failure> {
     .await
 }
 
-/// Says which cluster this etcd is, unless it is one already.
-async fn found(store: &Arc<dyn Store>, book: &Book) -> Result<(), Failure> {
-    let cluster = Cluster { uid: book.facts.uid.clone(), epoch: 1, level: LEVEL, floor: 0 };
-    let value = serde_json::to_vec(&cluster).map_err(Failure::new)?;
 /// The same, of a host's own member alone, if it carries one.
 ///
 /// # Errors
@@ -194,6 +193,10 @@ pub async fn member_answers(book: &Book, host: &HostName) -> Result<(), Failure>
     answers(&Admin::new(&alone).map_err(Failure::new)?).await
 }
 
+/// Says which cluster this etcd is, unless it is one already.
+async fn found(store: &Arc<dyn Store>, book: &Book) -> Result<(), Failure> {
+    let cluster = Cluster { uid: book.facts.uid.clone(), epoch: 1, level: LEVEL, floor: 0 };
+    let value = serde_json::to_vec(&cluster).map_err(Failure::new)?;
     let txn = TxnBuilder::new().if_absent(&Key::Cluster).put(&Key::Cluster, value);
     if store.commit(&txn.build()?).await?.succeeded {
         return Ok(());

@@ -56,7 +56,7 @@ impl Remove {
     /// # Errors
     /// There is no such host, it carries etcd, its copies fit nowhere else, or it is not reached.
     pub async fn run(&self, settings: &Settings) -> Result<(), Failure> {
-        let mut book = whose::need_book(settings).map_err(without_book)?;
+        let mut book = whose::need_book_to_change(settings).map_err(without_book)?;
         let store: Arc<dyn Store> = Arc::new(EtcdStore::new(&book.root()).map_err(Failure::new)?);
         let mut known = which::addresses(&store).await?;
         known.extend(book.facts.backups.clone());

@@ -52,7 +52,7 @@ impl Restore {
     /// This is not where the cluster was made, etcd answers, or a step fails.
     pub async fn run(&self, settings: &Settings) -> Result<(), Failure> {
         let home = Book::home()?;
-        let mut book = whose::need_book(settings)?;
+        let mut book = whose::need_book_to_change(settings)?;
         let mut known = book.facts.members.clone();
         known.extend(book.facts.backups.clone());
         let host = &self.host.name_among(&known)?;

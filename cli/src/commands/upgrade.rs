@@ -99,7 +99,7 @@ impl Upgrade {
     /// # Errors
     /// A host is away, or is sick after its own; the rest is left as it was.
     pub async fn run(&self, settings: &Settings) -> Result<(), Failure> {
-        let mut book = whose::book(settings)?;
+        let mut book = whose::book_to_change(settings)?;
         if let Some(book) = &mut book {
             let facts = &mut book.facts;
             for (wanted, known) in
