@@ -1,8 +1,10 @@
 //! `evenkeel-etcd` of the host bundle, with a docker that only notes what it is asked.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output};
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../charts/host/evenkeel-etcd");
@@ -134,7 +136,7 @@ fn a_restored_etcd_is_another_cluster_than_the_one_that_was_lost() {
     let machine = Machine::new("restore");
     machine.put("backup.db", "backup");
     let backup = machine.path("backup.db");
-    let output = machine.script(&["restore", &Path::new(&backup).display().to_string()]);
+    let output = machine.script(&["restore", &backup.display().to_string()]);
     assert!(output.status.success(), "{}", told(&output));
     let calls = fs::read_to_string(machine.path("calls")).unwrap();
     let words: Vec<_> = calls.split_whitespace().collect();
