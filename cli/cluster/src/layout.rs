@@ -98,6 +98,9 @@ fn etcd(ticket: &Ticket, member: &Member) -> [File; 7] {
     ]
 }
 
+/// Where a host keeps what its controllers were told when they started last: `cluster.env` is written before that.
+pub const STARTED_WITH: &str = "/etc/evenkeel/cluster.env.started";
+
 const HEAD: &str = "# Made by `evenkeel host join`, which writes it anew; what you set yourself belongs into";
 
 /// What controllers of a host are told of the cluster.

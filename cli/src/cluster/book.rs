@@ -57,6 +57,9 @@ const TRUSTED: &str = "trusted.crt";
 /// What a person's user at etcd begins with.
 pub const PERSON: &str = "evenkeel.user.";
 
+/// What the users of a host at etcd begin with.
+pub const HOST: &str = "evenkeel.host.";
+
 /// The names of both authorities.
 fn names(uid: &str) -> (String, String) {
     (format!("evenkeel {uid}"), format!("evenkeel {uid} etcd members"))
@@ -263,8 +266,8 @@ impl Book {
 /// A host's user in etcd, or that of one controller there.
 fn user(host: &HostName, controller: Option<Controller>) -> String {
     match controller {
-        None => format!("evenkeel.host.{host}"),
-        Some(controller) => format!("evenkeel.host.{host}.{controller}"),
+        None => format!("{HOST}{host}"),
+        Some(controller) => format!("{HOST}{host}.{controller}"),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Bringing a ticket to its host, which may be this one.
 
 use std::io::Write;
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::Ipv4Addr;
 use std::process::Stdio;
 
 use evenkeel_cluster::Ticket;
@@ -22,8 +22,7 @@ pub enum Place {
 impl Place {
     /// Of the host at `address`, which ssh reaches as `target` says, or as root at that address.
     pub fn of(address: Ipv4Addr, target: Option<&str>) -> Self {
-        // What is not an address of this machine cannot be bound.
-        if UdpSocket::bind((address, 0)).is_ok() {
+        if is_ours(address, &own_addresses()) {
             return Self::Here;
         }
         Self::There(Remote::new(target.unwrap_or(&format!("root@{address}"))))
@@ -37,7 +36,7 @@ impl Place {
         let remote = match self {
             Self::Here => {
                 machine::prepare(ticket)?;
-                return machine::start();
+                return machine::start(ticket);
             }
             Self::There(remote) => remote,
         };
@@ -87,6 +86,16 @@ impl Place {
     }
 }
 
+/// What this machine's interfaces have. To bind an address says less: with net.ipv4.ip_nonlocal_bind=1 any can be bound.
+fn own_addresses() -> Vec<Ipv4Addr> {
+    let interfaces = nix::ifaddrs::getifaddrs().into_iter().flatten();
+    interfaces.filter_map(|interface| Some(interface.address?.as_sockaddr_in()?.ip())).collect()
+}
+
+fn is_ours(address: Ipv4Addr, own: &[Ipv4Addr]) -> bool {
+    address.is_loopback() || own.contains(&address)
+}
+
 /// As one word of a shell.
 pub fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
@@ -95,6 +104,20 @@ pub fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_an_interface_has_is_this_machine() {
+        let own = [[127, 0, 0, 1].into(), [10, 0, 0, 11].into()];
+        for (address, here) in [
+            ([10, 0, 0, 11], true),
+            ([127, 0, 1, 1], true),
+            ([10, 0, 0, 12], false),
+            ([10, 0, 0, 255], false),
+        ] {
+            assert_eq!(is_ours(address.into(), &own), here, "{address:?}");
+        }
+        assert!(own_addresses().contains(&Ipv4Addr::LOCALHOST));
+    }
 
     #[test]
     fn a_text_is_one_word_whatever_is_in_it() {

@@ -98,12 +98,13 @@ pub fn equip() -> Result<(), Failure> {
     run("evenkeel-setup", &[])
 }
 
-/// Starts the controllers.
+/// Starts the controllers of the host that a ticket names, and keeps what they were told.
 ///
 /// # Errors
 /// They do not start.
-pub fn start() -> Result<(), Failure> {
-    run("evenkeel-host", &["start"])
+pub fn start(ticket: &Ticket) -> Result<(), Failure> {
+    run("evenkeel-host", &["start"])?;
+    super::replace(Path::new(layout::STARTED_WITH), 0o644, &layout::cluster_env(ticket))
 }
 
 fn run(program: &str, args: &[&str]) -> Result<(), Failure> {

@@ -1,8 +1,13 @@
 //! Who may do what at etcd, brought about.
 
-use evenkeel_etcd::rights::{Access, Admin, changes};
+use std::collections::BTreeSet;
+
+use evenkeel_api::access::Role;
+use evenkeel_api::name::HostName;
+use evenkeel_etcd::rights::{Access, Admin, Change, Rights, changes, removal};
 use evenkeel_runtime::store::StoreError;
 
+use super::book::{HOST, is_of_host};
 use crate::failure::Failure;
 
 /// Makes `access` true at etcd; users that do not stand there stay as they are.
@@ -23,6 +28,30 @@ pub async fn renew(admin: &Admin) -> Result<(), Failure> {
     done.await.map_err(refused)
 }
 
+/// Takes from hosts that are none of `known` what is more than a host's: to lead, and to read all of etcd for backups.
+///
+/// # Errors
+/// etcd does not answer, or refuses.
+pub async fn take_from_strangers(admin: &Admin, known: &BTreeSet<HostName>) -> Result<(), Failure> {
+    let done = async { admin.apply(&from_strangers(&admin.read().await?, known)).await };
+    done.await.map_err(refused)
+}
+
+fn from_strangers(stored: &Rights, known: &BTreeSet<HostName>) -> Vec<Change> {
+    let strange = |user: &str| user.starts_with(HOST) && !known.iter().any(|host| is_of_host(user, host));
+    let is_root = |roles: &BTreeSet<String>| roles.contains(&Role::Root.to_string());
+    let leads = |role: &str| matches!(role.parse(), Ok(Role::Lead(_)));
+    let strangers = || stored.users.iter().filter(|(user, _)| strange(user));
+    let backups = strangers().filter(|(_, roles)| is_root(roles)).map(|(user, _)| user.clone()).collect();
+    let mut taken = removal(stored, &backups);
+    for (user, roles) in strangers().filter(|(user, _)| !backups.contains(*user)) {
+        taken.extend(
+            roles.iter().filter(|role| leads(role)).map(|role| Change::Take(user.clone(), role.clone())),
+        );
+    }
+    taken
+}
+
 /// What to do when etcd does not let its access control be changed.
 pub fn refused(error: StoreError) -> Failure {
     match error {
@@ -31,5 +60,33 @@ pub fn refused(error: StoreError) -> Failure {
              `evenkeel init` that made the cluster?",
         ),
         other => other.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_that_the_book_does_not_have_neither_lead_nor_read_everything() {
+        let user = |name: &str, roles: &[&str]| {
+            (name.to_owned(), roles.iter().map(|role| (*role).to_owned()).collect::<BTreeSet<_>>())
+        };
+        let own = "evenkeel.host.h9.dns";
+        let users = [
+            user("evenkeel.host.h1", &["evenkeel.lead.service", "evenkeel.host.h1.dns"]),
+            user("evenkeel.host.h1.backup", &["root"]),
+            user("evenkeel.host.h9", &["evenkeel.lead.service", own]),
+            user("evenkeel.host.h9.backup", &["root"]),
+            user("evenkeel.user.operator", &["evenkeel.operator"]),
+        ];
+        let stored = Rights { users: users.into(), ..Rights::default() };
+        assert_eq!(
+            from_strangers(&stored, &BTreeSet::from(["h1".parse().unwrap()])),
+            [
+                Change::RemoveUser("evenkeel.host.h9.backup".to_owned()),
+                Change::Take("evenkeel.host.h9".to_owned(), "evenkeel.lead.service".to_owned())
+            ]
+        );
     }
 }

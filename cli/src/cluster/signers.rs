@@ -21,7 +21,8 @@ pub struct Signers {
     name: String,
     now: Authority,
     next: Option<Authority>,
-    /// The certificate alone: it signs nothing any more.
+    /// The certificate alone: it signs nothing any more. Its key stays beside it while it is trusted, for a person who must go
+    /// back by hand.
     before: Option<String>,
 }
 
@@ -112,7 +113,7 @@ impl Signers {
         if self.next.is_none() {
             return Ok(());
         }
-        write(&self.folder.join(format!("{}-before.crt", self.file)), 0o644, &self.now.pair.cert)?;
+        keep(&self.folder, &format!("{}-before", self.file), &self.now.pair)?;
         self.before = Some(self.now.pair.cert.clone());
         self.step_in()
     }
@@ -131,6 +132,7 @@ impl Signers {
     /// It cannot be removed.
     pub fn forget(&mut self) -> Result<(), Failure> {
         self.before = None;
+        remove(&self.folder.join(format!("{}-before.key", self.file)))?;
         remove(&self.folder.join(format!("{}-before.crt", self.file)))
     }
 }
@@ -173,6 +175,7 @@ mod tests {
         let folder = home.path();
         let mut signers = Signers::create(folder, "clients", "a", NOW).unwrap();
         let old = signers.signer().pair.cert.clone();
+        let old_key = signers.signer().pair.key.clone();
         assert_eq!((signers.trusted(), signers.lasting().pair.cert.clone()), (old.clone(), old.clone()));
         signers.prepare(NOW).unwrap();
         let new = signers.lasting().pair.cert.clone();
@@ -189,6 +192,8 @@ mod tests {
             (format!("{new}{old}"), signers.signer().pair.clone())
         );
         assert_eq!((again.has_next(), again.has_before()), (false, true));
+        // No key is lost before nobody needs it any more.
+        assert_eq!(read(folder, "clients-before.key").unwrap(), Some(old_key));
         again.forget().unwrap();
         again.forget().unwrap();
         assert_eq!((open(folder).trusted(), fs::read_dir(folder).unwrap().count()), (new, 2));

@@ -5,6 +5,7 @@ use std::path::Path;
 use evenkeel_api::name::HostName;
 
 use super::book::Book;
+use super::hold::hold;
 use crate::config::{Settings, without_cluster};
 use crate::failure::Failure;
 
@@ -16,6 +17,18 @@ pub fn book(given: &Settings) -> Result<Option<Book>, Failure> {
     // Without a home there is no book, and what is given must do.
     let Ok(home) = Book::home() else { return Ok(None) };
     book_in(&home, given)
+}
+
+/// The same, for whoever changes it: no other command does until this one ends.
+///
+/// # Errors
+/// It cannot be read, or another command changes it now.
+pub fn book_to_change(given: &Settings) -> Result<Option<Book>, Failure> {
+    if book(given)?.is_some() {
+        hold(&Book::folder(&Book::home()?))?;
+    }
+    // What it said before it was held may be changed already.
+    book(given)
 }
 
 fn book_in(home: &Path, given: &Settings) -> Result<Option<Book>, Failure> {
@@ -43,6 +56,14 @@ pub fn farewell(host: &HostName, made_here: bool) -> String {
 /// There is none, it is of another cluster, or it cannot be read.
 pub fn need_book(given: &Settings) -> Result<Book, Failure> {
     need_book_in(&Book::home()?, given)
+}
+
+/// The same, for whoever changes it: no other command does until this one ends.
+///
+/// # Errors
+/// See [`need_book`]; or another command changes it now.
+pub fn need_book_to_change(given: &Settings) -> Result<Book, Failure> {
+    book_to_change(given)?.map_or_else(|| need_book(given), Ok)
 }
 
 fn need_book_in(home: &Path, given: &Settings) -> Result<Book, Failure> {

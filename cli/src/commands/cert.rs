@@ -1,18 +1,25 @@
 //! `evenkeel cert`: the certificates of hosts and of whoever made the cluster, made anew.
 
+use std::time::Duration;
+
 use clap::{Args, Subcommand};
 use evenkeel_api::name::HostName;
 use evenkeel_api::quantity::Span;
 use evenkeel_etcd::rights::Admin;
+use tokio::time::timeout;
 
 use super::init;
 use super::upgrade::Upgrade;
 use crate::care::WATCH;
 use crate::cluster::book::{Book, PERSON};
-use crate::cluster::{now, whose};
+use crate::cluster::deliver::Place;
+use crate::cluster::{now, trust, whose};
 use crate::config::Settings;
 use crate::failure::Failure;
 use crate::output::say;
+
+/// An etcd that answers at all does so sooner.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 
 /// What about certificates.
 #[derive(Debug, Args)]
@@ -57,7 +64,7 @@ impl Cert {
     pub async fn run(&self, settings: &Settings) -> Result<(), Failure> {
         let Verb::Rotate(rotate) = &self.verb;
         // Elsewhere nobody can sign.
-        let mut book = whose::need_book(settings)?;
+        let mut book = whose::need_book_to_change(settings)?;
         if rotate.authority {
             for signers in book.signers() {
                 signers.prepare(now())?;
@@ -75,7 +82,30 @@ impl Cert {
 impl Rotate {
     /// Certificates as the book gives them now, for one host after the other.
     async fn round(&self, settings: &Settings) -> Result<(), Failure> {
+        self.revive(&whose::need_book(settings)?).await?;
         Upgrade::to_the_same(self.skip.clone(), self.watch).run(settings).await
+    }
+
+    /// Members of etcd whose certificates have ended answer nobody, and without etcd no host can be asked after: theirs come first,
+    /// and need the book alone.
+    async fn revive(&self, book: &Book) -> Result<(), Failure> {
+        book.renew()?;
+        let admin = Admin::new(&book.root()).map_err(Failure::new)?;
+        if timeout(ANSWERS_WITHIN, admin.members()).await.is_ok_and(|members| members.is_ok()) {
+            return Ok(());
+        }
+        say!("etcd does not answer: its members are given new certificates first");
+        let mut failed = Vec::new();
+        for (host, address) in book.facts.members.iter().filter(|(host, _)| !self.skip.contains(host)) {
+            match Place::of(*address, None).delivers(book.ticket(host, *address, true)?).await {
+                Ok(()) => say!("{host}: has them"),
+                Err(failure) => failed.push(format!("\n  {host}: {failure}")),
+            }
+        }
+        // One that is off does not matter if the others decide.
+        init::answers(&admin)
+            .await
+            .map_err(|failure| Failure { message: format!("{failure}{}", failed.concat()), ..failure })
     }
 
     async fn finish(&self, book: &mut Book, settings: &Settings) -> Result<(), Failure> {
@@ -85,6 +115,8 @@ impl Rotate {
                  round, `evenkeel cert rotate` goes on",
             ));
         }
+        self.revive(book).await?;
+        trust::demand(book).await?;
         for signers in book.signers() {
             signers.exchange()?;
         }

@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use evenkeel_api::quantity::Span;
 
 use self::decide::Seen;
-pub use self::tell::{How, tell};
+pub use self::tell::{How, all_told, tell};
 use self::work::Work;
 pub use self::work::{REACHED, SET_ASIDE};
 use super::defrag;
@@ -79,7 +79,12 @@ impl Etcd {
     /// # Errors
     /// This is not where the cluster was made, there is no such host, or a step fails.
     pub async fn run(&self, settings: &Settings) -> Result<(), Failure> {
-        let book = whose::need_book(settings)?;
+        let book = match &self.verb {
+            Verb::List | Verb::Defrag => whose::need_book(settings)?,
+            Verb::Add { .. } | Verb::Replace { .. } | Verb::Remove { .. } => {
+                whose::need_book_to_change(settings)?
+            }
+        };
         let mut work = match &self.verb {
             Verb::Defrag => return defrag::run(&book).await,
             _ => Work::new(book, self.watch)?,
@@ -92,7 +97,7 @@ impl Etcd {
         }
         person::settings(&Book::home()?, &work.book)?;
         tally(&work.look().await?);
-        Ok(())
+        all_told(&work.left_out)
     }
 }
 

@@ -259,14 +259,14 @@ fn join(ticket: &str) -> Result<(), Failure> {
     let ticket = Ticket::decode(&word).map_err(Failure::new)?;
     machine::need_root("evenkeel host join")?;
     machine::prepare(&ticket)?;
-    machine::start()?;
+    machine::start(&ticket)?;
     say!("{} runs its controllers", ticket.host);
     Ok(())
 }
 
 /// Prints a ticket, once etcd knows the host.
 async fn ticket(settings: &Settings, name: &HostName, address: Ipv4Addr) -> Result<(), Failure> {
-    let mut book = whose::need_book(settings)?;
+    let mut book = whose::need_book_to_change(settings)?;
     let (_, ticket) = admit(&mut book, name, address, &[]).await?;
     say!("{}", ticket.encode());
     Ok(())
@@ -278,7 +278,7 @@ impl Add {
     /// # Errors
     /// This is not where the cluster was made, the machine is not reached, or a step fails.
     pub async fn run(&self, settings: &Settings) -> Result<(), Failure> {
-        let mut book = whose::need_book(settings)?;
+        let mut book = whose::need_book_to_change(settings)?;
         let address = self.address(&book).await?;
         let place = Place::of(address, self.ssh.as_deref());
         let name = self.probe(&place)?;

@@ -11,13 +11,14 @@ use evenkeel_api::access::Role;
 use evenkeel_api::key::Key;
 use evenkeel_api::name::HostName;
 use evenkeel_api::record::{Cluster, LEVEL};
-use evenkeel_etcd::EtcdStore;
 use evenkeel_etcd::rights::{Access, Admin};
+use evenkeel_etcd::{EtcdConfig, EtcdStore};
 use evenkeel_runtime::env::Env;
 use evenkeel_runtime::store::{Store, TxnBuilder};
 
 use super::host;
 use crate::cluster::book::{Book, Facts, PERSON};
+use crate::cluster::hold::hold;
 use crate::cluster::{images, machine, person, rights};
 use crate::failure::Failure;
 use crate::output::say;
@@ -79,7 +80,8 @@ impl Init {
         say!("{name} at {address}: files, etcd");
         book.backs_up(&name, address);
         book.save()?;
-        machine::prepare(&book.ticket(&name, address, false)?)?;
+        let ticket = book.ticket(&name, address, false)?;
+        machine::prepare(&ticket)?;
         let admin = Admin::new(&book.root()).map_err(Failure::new)?;
         answers(&admin).await?;
         let store: Arc<dyn Store> = Arc::new(EtcdStore::new(&book.root()).map_err(Failure::new)?);
@@ -88,7 +90,7 @@ impl Init {
         admin.enable().await.map_err(rights::refused)?;
         rights::ensure(&admin, &access(&book, &name)).await?;
         say!("etcd answers to certificates alone, each with its own rights");
-        machine::start()?;
+        machine::start(&ticket)?;
         host::joined(&store, &name).await?;
         person::settle(&home, &book, &operator())?;
         say!("\nThe cluster is there; this is its first host. What you hold of it is in {}:", home.display());
@@ -100,6 +102,9 @@ impl Init {
 
     /// What was begun here.
     fn begun(&self, home: &Path, name: &HostName, address: Ipv4Addr) -> Result<Option<Book>, Failure> {
+        if Book::open(home)?.is_some() {
+            hold(&Book::folder(home))?;
+        }
         let begun = Book::open(home)?;
         if begun.as_ref().is_some_and(|book| book.facts.members.get(name) != Some(&address)) {
             return Err(Failure::new(format!(
@@ -176,6 +181,16 @@ pub async fn answers(admin: &Admin) -> Result<(), Failure> {
         })
     })
     .await
+}
+
+/// The same, of a host's own member alone, if it carries one.
+///
+/// # Errors
+/// It does not in time.
+pub async fn member_answers(book: &Book, host: &HostName) -> Result<(), Failure> {
+    let Some(address) = book.facts.members.get(host) else { return Ok(()) };
+    let alone = EtcdConfig { endpoints: vec![format!("https://{address}:2379")], ..book.root() };
+    answers(&Admin::new(&alone).map_err(Failure::new)?).await
 }
 
 /// Says which cluster this etcd is, unless it is one already.

@@ -11,8 +11,8 @@ use evenkeel_api::meta::ObjectRef;
 use evenkeel_api::name::HostName;
 use evenkeel_api::quantity::Span;
 use evenkeel_etcd::EtcdStore;
-use evenkeel_etcd::rights::{Admin, removal};
-use evenkeel_runtime::store::{Store, TxnBuilder};
+use evenkeel_etcd::rights::{Admin, Rights, removal};
+use evenkeel_runtime::store::{Store, StoreError, TxnBuilder};
 
 use super::{availability, host};
 use crate::cluster::book::is_of_host;
@@ -22,7 +22,7 @@ use crate::config::Settings;
 use crate::failure::Failure;
 use crate::output::say;
 use crate::polling::{Step, poll};
-use crate::which::Which;
+use crate::which::{self, Which};
 
 /// Which host.
 #[derive(Debug, Args)]
@@ -56,9 +56,11 @@ impl Remove {
     /// # Errors
     /// There is no such host, it carries etcd, its copies fit nowhere else, or it is not reached.
     pub async fn run(&self, settings: &Settings) -> Result<(), Failure> {
-        let mut book = whose::need_book(settings).map_err(without_book)?;
+        let mut book = whose::need_book_to_change(settings).map_err(without_book)?;
         let store: Arc<dyn Store> = Arc::new(EtcdStore::new(&book.root()).map_err(Failure::new)?);
-        let name = &self.host.name(&store).await?;
+        let mut known = which::addresses(&store).await?;
+        known.extend(book.facts.backups.clone());
+        let name = &self.host.name_among(&known)?;
         if book.facts.members.contains_key(name) {
             let how = if self.dead { " --dead" } else { "" };
             return Err(Failure::new(format!(
@@ -66,25 +68,33 @@ impl Remove {
             )));
         }
         let hosts = crate::snapshot::hosts(&store).await?;
-        let Some(found) = hosts.accepted.get(name) else {
-            return Err(Failure::new(format!("there is no host {name}: see `evenkeel host list`")));
-        };
+        let found = hosts.accepted.get(name);
+        let admin = Admin::new(&book.root()).map_err(Failure::new)?;
+        let known = !users_of(&admin.read().await?, name).is_empty() || book.facts.backups.contains_key(name);
         if self.dead && hosts.alive.contains_key(name) {
             return Err(Failure::new(format!(
                 "{name} is alive: leave --dead away, and its copies move first"
             )));
         }
-        if !self.dead {
-            availability::set(&store, name, Availability::Drain).await?;
-            host::empty(&store, name, self.timeout.0).await?;
-            Place::of(found.spec.address, self.ssh.as_deref()).ask(LEAVES)?;
+        let parts = parts(found.is_some(), known, self.dead);
+        if parts.is_empty() {
+            return Err(Failure::new(format!("there is no host {name}: see `evenkeel host list`")));
         }
-        forget(&store, name).await?;
-        let admin = Admin::new(&book.root()).map_err(Failure::new)?;
-        let rights = admin.read().await?;
-        let users: BTreeSet<String> =
-            rights.users.keys().filter(|user| is_of_host(user, name)).cloned().collect();
-        admin.apply(&removal(&rights, &users)).await?;
+        for part in parts {
+            match (part, found) {
+                (Part::Empties, Some(found)) => {
+                    availability::set(&store, name, Availability::Drain).await?;
+                    host::empty(&store, name, self.timeout.0).await?;
+                    Place::of(found.spec.address, self.ssh.as_deref()).ask(LEAVES)?;
+                }
+                (Part::Empties, None) => {}
+                (Part::Forgets, _) => forget(&store, name).await?,
+                (Part::Voids, _) => {
+                    let rights = admin.read().await?;
+                    admin.apply(&removal(&rights, &users_of(&rights, name))).await?;
+                }
+            }
+        }
         if book.facts.backups.remove(name).is_some() {
             book.save()?;
             say!(
@@ -94,6 +104,35 @@ impl Remove {
         say!("{name} is no host any more, and its certificates are void");
         Ok(())
     }
+}
+
+/// A step of the way out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// Its copies move, and its controllers stop.
+    Empties,
+    /// The store keeps nothing for it.
+    Forgets,
+    /// etcd knows its users no more.
+    Voids,
+}
+
+/// What is left to do for a host that is `accepted`, or of which users or backups are `known` still, as after a removal that was
+/// cut off.
+fn parts(accepted: bool, known: bool, dead: bool) -> Vec<Part> {
+    match (accepted || known, dead) {
+        (false, _) => Vec::new(),
+        // Whoever has the machine has its keys: nothing that is waited for comes before.
+        (true, true) => vec![Part::Voids, Part::Forgets],
+        // While it runs it needs its rights.
+        (true, false) if accepted => vec![Part::Empties, Part::Forgets, Part::Voids],
+        (true, false) => vec![Part::Forgets, Part::Voids],
+    }
+}
+
+/// The users at etcd that are this host's.
+fn users_of(rights: &Rights, host: &HostName) -> BTreeSet<String> {
+    rights.users.keys().filter(|user| is_of_host(user, host)).cloned().collect()
 }
 
 /// What to do in a cluster that was not made from here.
@@ -118,11 +157,51 @@ async fn forget(store: &Arc<dyn Store>, host: &HostName) -> Result<(), Failure> 
     let accepted = Key::Accepted(object);
     let alive = Key::Alive(host.clone());
     poll(FORGOTTEN_WITHIN, async || {
-        let gone = store.get(&accepted).await?.0.is_none()
-            && store.get(&alive).await?.0.is_none()
-            && store.list(&prefix::instances_on(host)).await?.kvs.is_empty();
-        let late = || Failure::timed_out(format!("{} is still being taken out: do it again", host));
-        Ok(Step::once(gone, late))
+        let gone = async {
+            Ok::<_, StoreError>(
+                store.get(&accepted).await?.0.is_none()
+                    && store.get(&alive).await?.0.is_none()
+                    && store.list(&prefix::instances_on(host)).await?.kvs.is_empty(),
+            )
+        };
+        Ok(match gone.await {
+            // One member that is slow is no reason to leave it half done.
+            Err(error) => Step::NotYet(error.into()),
+            Ok(gone) => Step::once(gone, || {
+                Failure::timed_out(format!("{host} is still being taken out: do it again"))
+            }),
+        })
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_cut_off_is_gone_on_with_and_a_dead_hosts_rights_go_first() {
+        use Part::{Empties, Forgets, Voids};
+        // Whether it is accepted, known to etcd's access control or the book, and dead.
+        for (accepted, known, dead, expected) in [
+            (true, true, false, vec![Empties, Forgets, Voids]),
+            (true, false, false, vec![Empties, Forgets, Voids]),
+            (true, true, true, vec![Voids, Forgets]),
+            (false, true, false, vec![Forgets, Voids]),
+            (false, true, true, vec![Voids, Forgets]),
+            (false, false, false, vec![]),
+            (false, false, true, vec![]),
+        ] {
+            assert_eq!(parts(accepted, known, dead), expected, "{accepted} {known} {dead}");
+        }
+    }
+
+    #[test]
+    fn a_hosts_users_are_its_own_and_that_of_its_backups() {
+        let users = ["evenkeel.host.h2", "evenkeel.host.h2.backup", "evenkeel.host.h20", "evenkeel.user.h2"];
+        let users = users.map(|user| (user.to_owned(), BTreeSet::new()));
+        let rights = Rights { users: users.into(), ..Rights::default() };
+        let found = users_of(&rights, &"h2".parse().unwrap());
+        assert_eq!(found.into_iter().collect::<Vec<_>>(), ["evenkeel.host.h2", "evenkeel.host.h2.backup"]);
+    }
 }

@@ -52,7 +52,7 @@ impl Restore {
     /// This is not where the cluster was made, etcd answers, or a step fails.
     pub async fn run(&self, settings: &Settings) -> Result<(), Failure> {
         let home = Book::home()?;
-        let mut book = whose::need_book(settings)?;
+        let mut book = whose::need_book_to_change(settings)?;
         let mut known = book.facts.members.clone();
         known.extend(book.facts.backups.clone());
         let host = &self.host.name_among(&known)?;
@@ -84,8 +84,11 @@ impl Restore {
         let admin = Admin::new(&book.root()).map_err(Failure::new)?;
         init::answers(&admin).await?;
         crate::cluster::rights::ensure(&admin, &book.access(host)).await?;
+        // Removed after the backup, they are in it still.
+        let hosts = known.into_keys().collect();
+        crate::cluster::rights::take_from_strangers(&admin, &hosts).await?;
         let store: Arc<dyn Store> = Arc::new(EtcdStore::new(&book.root()).map_err(Failure::new)?);
-        etcd::tell(&book, &store, etcd::How::AtOnce, None).await?;
+        let left_out = etcd::tell(&book, &store, etcd::How::AtOnce, None).await?;
         person::settings(&home, &book)?;
         say!("\netcd runs on {host} as it was in the backup. Next:\n");
         say!(
@@ -95,7 +98,10 @@ impl Restore {
         say!(
             "  evenkeel host add ADDRESS     for each host that came after the backup, and `user add` for people"
         );
-        Ok(())
+        say!(
+            "  evenkeel user list            whoever was removed after the backup may do again what they might: `user remove`"
+        );
+        etcd::all_told(&left_out)
     }
 }
 

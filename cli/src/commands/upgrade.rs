@@ -49,11 +49,14 @@ pub struct Upgrade {
     #[arg(long = "skip", value_name = "HOST")]
     skip: Vec<HostName>,
     /// There is no way back any more behind what hosts run then: what older ones cannot read may be used
-    #[arg(long)]
+    #[arg(long, conflicts_with = "skip")]
     finish: bool,
     /// How long each host is watched before the next one: longer than its lease, which the controllers of before renewed
     #[arg(long, default_value_t = WATCH)]
     watch: Span,
+    /// What hosts run stays: the image that is there will do, and no other one leads back.
+    #[arg(skip)]
+    stays: bool,
 }
 
 /// A program's version, and the newest feature level that it understands.
@@ -74,7 +77,21 @@ struct Work<'a> {
 impl Upgrade {
     /// What hosts run stays; their certificates are made anew.
     pub fn to_the_same(skip: Vec<HostName>, watch: Span) -> Self {
-        Self { image: None, etcd_image: None, skip, finish: false, watch }
+        Self { image: None, etcd_image: None, skip, finish: false, watch, stays: true }
+    }
+
+    /// What makes the image be there. A registry need not answer for what stays as it is.
+    fn brings(&self, image: &str) -> String {
+        let pull = format!("$docker pull -q {image} >/dev/null");
+        if self.stays { format!("$docker image inspect {image} >/dev/null 2>&1 || {pull}") } else { pull }
+    }
+
+    /// The way back, if there is one.
+    fn back(&self, Failure { code, message }: Failure) -> Failure {
+        if self.stays {
+            return Failure { code, message };
+        }
+        Failure { code, message: format!("{message}; with the image of before, it goes back") }
     }
 
     /// Does it.
@@ -82,7 +99,7 @@ impl Upgrade {
     /// # Errors
     /// A host is away, or is sick after its own; the rest is left as it was.
     pub async fn run(&self, settings: &Settings) -> Result<(), Failure> {
-        let mut book = whose::book(settings)?;
+        let mut book = whose::book_to_change(settings)?;
         if let Some(book) = &mut book {
             let facts = &mut book.facts;
             for (wanted, known) in
@@ -145,10 +162,15 @@ impl Work<'_> {
                 )));
             }
             level = level.min(version.level);
+            if let Some(book) = &self.book {
+                // Whatever is told to a host after this one, also if this is cut off, is told the image that runs already.
+                book.save()?;
+            }
             self.exchange(host, addresses[host], &place)
                 .await
-                .map_err(|failure| back(stopped(host, failure)))?;
-            self.care.well(host, &place, Some(&version.name)).await.map_err(back)?;
+                .map_err(|failure| self.command.back(stopped(host, failure)))?;
+            let well = self.care.well(host, &place, Some(&version.name)).await;
+            well.map_err(|failure| self.command.back(failure))?;
             say!("{host}: evenkeel {}", version.name);
         }
         // Who was left out may know less.
@@ -160,7 +182,8 @@ impl Work<'_> {
         let image =
             self.book.as_ref().map_or("\"$EVENKEEL_IMAGE\"".to_owned(), |book| quoted(&book.facts.image));
         let ask = format!(
-            "{SETTINGS}; $docker pull -q {image} >/dev/null && $docker run --rm --network none {image} --version"
+            "{SETTINGS}; {{ {}; }} && $docker run --rm --network none {image} --version",
+            self.command.brings(&image)
         );
         let said = place.asks(&ask).await;
         let said =
@@ -174,20 +197,8 @@ impl Work<'_> {
             return place.asks("PATH=$PATH:/usr/local/sbin evenkeel-host upgrade").await.map(drop);
         };
         place.delivers(book.ticket(host, address, true)?).await?;
-        if book.facts.members.contains_key(host) {
-            let alone = evenkeel_etcd::EtcdConfig {
-                endpoints: vec![format!("https://{address}:2379")],
-                ..book.root()
-            };
-            init::answers(&Admin::new(&alone).map_err(Failure::new)?).await?;
-        }
-        Ok(())
+        init::member_answers(book, host).await
     }
-}
-
-/// The way back.
-fn back(Failure { code, message }: Failure) -> Failure {
-    Failure { code, message: format!("{message}; with the image of before, it goes back") }
 }
 
 /// What `evenkeel --version` says; before there were levels it did not name one.
@@ -225,6 +236,8 @@ async fn raise(store: &Arc<dyn Store>, level: u32, finish: bool) -> Result<(), F
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
 
     #[test]
@@ -235,6 +248,31 @@ mod tests {
         for wrong in ["", "nginx 1", "evenkeel 0.2.0 (level x)"] {
             assert_eq!(read(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn there_is_no_way_to_finish_without_all_hosts() {
+        let parse = |words: &str| Finish::try_parse_from(words.split(' ')).map(drop);
+        assert!(parse("upgrade --finish").is_ok() && parse("upgrade --skip h3").is_ok());
+        let refused = parse("upgrade --finish --skip h3").unwrap_err();
+        assert_eq!(refused.kind(), clap::error::ErrorKind::ArgumentConflict);
+    }
+
+    #[test]
+    fn certificates_alone_need_no_registry_and_no_image_leads_back_from_them() {
+        let same = Upgrade::to_the_same(Vec::new(), WATCH);
+        let other = Upgrade { stays: false, ..Upgrade::to_the_same(Vec::new(), WATCH) };
+        assert!(same.brings("i").starts_with("$docker image inspect i"), "{}", same.brings("i"));
+        assert_eq!(other.brings("i"), "$docker pull -q i >/dev/null");
+        let back = |upgrade: &Upgrade| upgrade.back(Failure::not_converged("sick"));
+        assert_eq!((back(&same).message.as_str(), back(&same).code), ("sick", 3));
+        assert!(back(&other).message.contains("image of before"));
+    }
+
+    #[derive(Debug, clap::Parser)]
+    struct Finish {
+        #[command(flatten)]
+        _upgrade: Upgrade,
     }
 
     #[tokio::test]

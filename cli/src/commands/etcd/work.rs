@@ -32,10 +32,13 @@ const ENDS_IN_VAIN: u32 = 5;
 
 /// Asks a machine nothing but whether it is reached.
 pub const REACHED: &str = "true";
-/// Ends a host's member, if it has one, and keeps its data out of the way.
-pub const SET_ASIDE: &str = "if [ -r /etc/evenkeel-etcd/etcd.env ] && [ -x /usr/local/sbin/evenkeel-etcd ]; then \
-                             /usr/local/sbin/evenkeel-etcd stop; fi && if [ -e /var/lib/evenkeel-etcd ]; then \
-                             mv /var/lib/evenkeel-etcd /var/lib/evenkeel-etcd.before-$(date +%s); fi";
+/// Ends a host's member, if it has one, and keeps its data out of the way. Only its own program knows where those are; that of a
+/// version before cannot say it.
+pub const SET_ASIDE: &str = "etcd=/usr/local/sbin/evenkeel-etcd data=/var/lib/evenkeel-etcd; \
+                             if [ ! -r /etc/evenkeel-etcd/etcd.env ] || [ ! -x $etcd ]; then etcd=; fi; \
+                             if [ -n \"$etcd\" ] && $etcd --help | grep -q aside; then $etcd aside; \
+                             elif [ -z \"$etcd\" ] || $etcd stop; then \
+                             if [ -e $data ]; then mv $data $data.before-$(date +%s); fi; else false; fi";
 /// Nothing of etcd is left on a host but its data of before.
 const FORGETS: &str = "rm -rf /etc/evenkeel-etcd";
 const NO_BACKUPS: &str = "/usr/local/sbin/evenkeel-backup stop; rm -rf /etc/evenkeel-backup";
@@ -49,6 +52,8 @@ const KEEPERS: usize = 2;
 pub struct Work {
     /// What is kept of the cluster here.
     pub book: Book,
+    /// Hosts that could not be told where etcd is now.
+    pub left_out: Vec<HostName>,
     admin: Admin,
     store: Arc<dyn Store>,
     watch: Span,
@@ -62,7 +67,7 @@ impl Work {
     pub fn new(book: Book, watch: Span) -> Result<Self, Failure> {
         let admin = Admin::new(&book.root()).map_err(Failure::new)?;
         let store: Arc<dyn Store> = Arc::new(EtcdStore::new(&book.root()).map_err(Failure::new)?);
-        Ok(Self { book, admin, store, watch })
+        Ok(Self { book, left_out: Vec::new(), admin, store, watch })
     }
 
     /// All members, each asked alone, all at once.
@@ -209,8 +214,9 @@ impl Work {
         Ok(())
     }
 
-    async fn everyone(&self, but: Option<&HostName>) -> Result<(), Failure> {
-        tell(&self.book, &self.store, How::Carefully(self.watch), but).await
+    async fn everyone(&mut self, but: Option<&HostName>) -> Result<(), Failure> {
+        self.left_out = tell(&self.book, &self.store, How::Carefully(self.watch), but).await?;
+        Ok(())
     }
 
     /// Starts a member, which learns first.
