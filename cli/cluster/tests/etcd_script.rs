@@ -1,5 +1,7 @@
 //! `evenkeel-etcd` with an engine that only writes down what it is told: what is stopped, and when.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on shall say where")]
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
