@@ -37,7 +37,7 @@ pub struct Init {
     /// The controllers' image, where every host can pull it
     #[arg(long, value_name = "IMAGE", env = "EVENKEEL_IMAGE")]
     image: String,
-    /// An image with etcd, 3.5.30 or later, where this host can pull it
+    /// An image with etcd and etcdutl, 3.5.30 or later, where this host can pull it
     #[arg(long, value_name = "IMAGE", env = "EVENKEEL_ETCD_IMAGE")]
     etcd_image: String,
     /// This host's name in the cluster [default: the machine's short host name]
@@ -118,15 +118,13 @@ impl Init {
 
     /// Sees that both images are what they shall be.
     async fn images(&self) -> Result<(), Failure> {
-        for (option, image, command, begins) in [
-            ("--image", &self.image, "--version", "evenkeel "),
-            ("--etcd-image", &self.etcd_image, "etcd --version", "etcd "),
+        for (option, image, trial) in [
+            ("--image", &self.image, images::CONTROLLERS),
+            ("--etcd-image", &self.etcd_image, images::ETCD),
+            ("--etcd-image", &self.etcd_image, images::ETCDUTL),
         ] {
-            let told = |why: &str| Failure::new(format!("{option} {image}: {why}; nothing was made yet"));
-            let said = images::run(image, command).await.map_err(|why| told(&why))?;
-            if !said.lines().any(|line| line.starts_with(begins)) {
-                return Err(told(&format!("this image says «{said}» when it is asked for its version")));
-            }
+            let told = |why: String| Failure::new(format!("{option} {image}: {why}; nothing was made yet"));
+            trial.here(image).await.map_err(told)?;
         }
         Ok(())
     }

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use super::{etcd, init};
 use crate::cluster::book::Book;
 use crate::cluster::deliver::{Place, quoted};
+use crate::cluster::images::{self, ETCDUTL};
 use crate::cluster::{person, whose};
 use crate::config::Settings;
 use crate::failure::Failure;
@@ -69,6 +70,7 @@ impl Restore {
         let place = Place::of(address, None);
         place
             .ask(&format!("test -r {0} || {{ echo {0} cannot be read >&2; false; }}", quoted(&self.file)))?;
+        can_restore(host, &book.facts.etcd_image, |command| place.ask(command))?;
         let members = &book.facts.members;
         let before: Vec<_> = members.keys().filter(|member| *member != host).cloned().collect();
         set_aside(&before, members.len(), &self.lost, |member, command| {
@@ -103,6 +105,25 @@ impl Restore {
         );
         etcd::all_told(&left_out)
     }
+}
+
+/// Sees that the image can do it, before anything is ended. A machine that has no engine is given one first, and
+/// `evenkeel-etcd` looks for itself.
+fn can_restore(
+    host: &HostName,
+    image: &str,
+    ask: impl Fn(&str) -> Result<String, Failure>,
+) -> Result<(), Failure> {
+    if ask(&format!("{}; command -v $docker", images::SETTINGS)).is_err() {
+        return Ok(());
+    }
+    let answer = ask(&ETCDUTL.script(image)).map_err(|failure| failure.message);
+    ETCDUTL.judge(answer).map_err(|why| {
+        Failure::new(format!(
+            "{image} on {host}: {why}. Push it under the same name, `docker pull {image}` on {host}, and say this again; \
+             nothing was changed"
+        ))
+    })
 }
 
 /// Ends the members of before, of which there are `all`. Those out of reach must not be able to decide among
@@ -167,6 +188,19 @@ mod tests {
         {
             assert_eq!(could_decide(some, all), expected, "{some} of {all}");
         }
+    }
+
+    #[test]
+    fn an_image_that_cannot_restore_is_found_before_anything_is_ended() {
+        let host: HostName = "h2".parse().unwrap();
+        let lacks = |command: &str| {
+            if command.contains("etcdutl") { Err(Failure::new("not found")) } else { Ok(String::new()) }
+        };
+        let failure = can_restore(&host, "r/etcd:1", lacks).unwrap_err();
+        assert!(failure.message.contains("`docker pull r/etcd:1` on h2"), "{}", failure.message);
+        can_restore(&host, "r/etcd:1", |_| Ok("  --bump-revision uint".to_owned())).unwrap();
+        // Without an engine there is nobody to ask yet.
+        can_restore(&host, "r/etcd:1", |_| Err(Failure::new("not found"))).unwrap();
     }
 
     #[test]

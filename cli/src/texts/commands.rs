@@ -121,7 +121,10 @@ fn every_script_that_is_named_exists() {
     let mut seen = 0;
     for page in pages() {
         let blocks = page.blocks();
-        let in_blocks = blocks.iter().filter(|block| ["sh", ""].contains(&block.language.as_str()));
+        let in_blocks = blocks
+            .iter()
+            .map(|(_, block)| block)
+            .filter(|block| ["sh", ""].contains(&block.language.as_str()));
         let in_blocks = in_blocks.flat_map(|block| scripts(&block.text));
         let in_text = page.spans().flat_map(|(_, span)| scripts(span));
         for command in in_blocks.chain(in_text) {
