@@ -1,6 +1,5 @@
 //! `evenkeel-etcd` of the host bundle, with a docker that only notes what it is asked.
 
-#![allow(clippy::unwrap_used)]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on shall say where")]
 
 use std::fs;
