@@ -26,7 +26,7 @@ pub fn hold(folder: &Path) -> Result<(), Failure> {
         let words: Vec<_> =
             std::env::args().skip(1).take_while(|word| !word.starts_with('-')).take(2).collect();
         *held =
-            Some(take(folder, &format!("evenkeel {} (process {})", words.join(" "), std::process::id()))?);
+            Some(take(folder, &format!("`evenkeel {}` (process {})", words.join(" "), std::process::id()))?);
     }
     Ok(())
 }
@@ -43,7 +43,7 @@ fn take(folder: &Path, who: &str) -> Result<File, Failure> {
             let mut other = String::new();
             file.read_to_string(&mut other).map_err(failed)?;
             return Err(Failure::new(format!(
-                "`{}` changes the cluster of {} in this very moment: wait until it has ended, then do this again",
+                "{} changes the cluster of {} in this very moment: wait until it has ended, then do this again",
                 other.trim(),
                 folder.display()
             )));
@@ -61,9 +61,9 @@ mod tests {
     #[test]
     fn a_second_one_is_told_who_was_first_and_a_lock_ends_with_its_holder() {
         let home = tempfile::tempdir().unwrap();
-        let first = take(home.path(), "evenkeel etcd add (process 7)").unwrap();
-        let refused = take(home.path(), "evenkeel upgrade (process 8)").unwrap_err().message;
-        assert!(refused.contains("`evenkeel etcd add (process 7)`"), "{refused}");
+        let first = take(home.path(), "`evenkeel etcd add` (process 7)").unwrap();
+        let refused = take(home.path(), "`evenkeel upgrade` (process 8)").unwrap_err().message;
+        assert!(refused.starts_with("`evenkeel etcd add` (process 7)"), "{refused}");
         drop(first);
         drop(take(home.path(), "x").unwrap());
         assert_eq!(std::fs::read_to_string(home.path().join(FILE)).unwrap(), "x");
