@@ -15,7 +15,7 @@ pub mod whose;
 use std::fs;
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use evenkeel_runtime::env::{SystemClock, WallClock};
@@ -28,7 +28,10 @@ use crate::failure::Failure;
 /// It cannot be written.
 pub fn replace(path: &Path, mode: u32, text: &str) -> Result<(), Failure> {
     let done = || -> std::io::Result<()> {
-        let new = path.with_extension("new");
+        // Of the whole name: of a key and its certificate, one must never be taken for the other.
+        let mut new = path.as_os_str().to_owned();
+        new.push(".new");
+        let new = PathBuf::from(new);
         // One that was left over has the rights of then.
         if let Err(error) = fs::remove_file(&new)
             && error.kind() != ErrorKind::NotFound
@@ -57,7 +60,7 @@ mod tests {
     #[test]
     fn a_secret_is_nobody_elses_whatever_was_left_over() {
         let home = tempfile::tempdir().unwrap();
-        let (path, left) = (home.path().join("a.key"), home.path().join("a.new"));
+        let (path, left) = (home.path().join("a.key"), home.path().join("a.key.new"));
         fs::write(&left, "cut off").unwrap();
         fs::set_permissions(&left, fs::Permissions::from_mode(0o644)).unwrap();
         replace(&path, 0o600, "secret").unwrap();

@@ -47,7 +47,7 @@ pub async fn demand(book: &mut Book) -> Result<(), Failure> {
         };
         found.extend(why.map(|why| (host, why)));
     }
-    verdict(&found)
+    verdict(&found, book.signers().iter().any(|signers| signers.has_next()))
 }
 
 /// What a host that says so lacks.
@@ -71,20 +71,25 @@ fn lacking(said: &str, carries_etcd: bool, clients: &str, peers: &str) -> Option
     if let Some(path) = must.into_iter().find(|path| !files.contains_key(path)) {
         return Some(format!("it carries a member of etcd and has no {path}"));
     }
+    // What a member of before left behind is renewed by nobody, and read by nobody.
+    files.retain(|path, _| carries_etcd || ![ETCD, ETCD_PEERS].contains(path));
     let trusts =
         |path: &str, text: &String| text.contains(if path == ETCD_PEERS { peers } else { clients }.trim());
     let strange = files.iter().find(|(path, text)| !trusts(path, text));
     strange.map(|(path, _)| format!("{path} there does not have the new authority"))
 }
 
-fn verdict(found: &BTreeMap<HostName, String>) -> Result<(), Failure> {
+fn verdict(found: &BTreeMap<HostName, String>, has_next: bool) -> Result<(), Failure> {
     if found.is_empty() {
         return Ok(());
     }
+    // Once the new ones sign, another `--authority` would make a third pair.
+    let again =
+        if has_next { "`evenkeel cert rotate --authority`" } else { "`evenkeel cert rotate --finish`" };
     let lines: Vec<_> = found.iter().map(|(host, why)| format!("  {host}: {why}")).collect();
     Err(Failure::new(format!(
         "not every host is known to trust the new authorities, and one that does not would be shut out, so nothing was \
-         changed:\n{}\n  bring it up, then `evenkeel cert rotate --authority` again; one that will not come back: `evenkeel \
+         changed:\n{}\n  bring it up, then {again} again; one that will not come back: `evenkeel \
          host remove HOST --dead` first",
         lines.join("\n")
     )))
@@ -124,6 +129,7 @@ mod tests {
             // Of one authority's name, but the other's file.
             ([host(&["c1", "c2"]), etcd(&["c1", "c2"], &["c2"])].concat(), true, Some("peer-ca.crt")),
             ([host(&["c1", "c2"]), backup(&["c1"])].concat(), false, Some("backup")),
+            ([host(&["c1", "c2"]), etcd(&["c1"], &["p1"])].concat(), false, None),
         ] {
             // The last line's end does not come along.
             let why = lacking(said.trim(), member, clients, peers);
@@ -136,9 +142,14 @@ mod tests {
 
     #[test]
     fn whoever_lacks_something_is_named_with_what_to_do() {
-        assert!(verdict(&BTreeMap::new()).is_ok());
+        assert!(verdict(&BTreeMap::new(), true).is_ok());
         let found = ["h2", "h3"].map(|name| (name.parse().unwrap(), "it is not alive".to_owned()));
-        let message = verdict(&found.into()).unwrap_err().message;
+        let found: BTreeMap<HostName, String> = found.into();
+        let message = verdict(&found, true).unwrap_err().message;
+        assert!(message.contains("`evenkeel cert rotate --authority` again"), "{message}");
+        assert!(
+            verdict(&found, false).unwrap_err().message.contains("`evenkeel cert rotate --finish` again")
+        );
         for part in
             ["h2: it is not alive", "h3: it is not alive", "host remove HOST --dead", "nothing was changed"]
         {

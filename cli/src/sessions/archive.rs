@@ -113,6 +113,13 @@ pub fn unpack(from: Arriving, to: &Path, name: Option<&str>) -> io::Result<()> {
             format!("there is no folder {}", folder.display()),
         ));
     }
+    // A device, also behind a link, as `/dev/stdout` is: a file in its place would be missed by many.
+    if fs::metadata(to).is_ok_and(|there| !there.is_file() && !there.is_dir()) {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("{} is neither a file nor a folder; to standard output goes `cp … -`", to.display()),
+        ));
+    }
     let aside = Aside::within(folder)?;
     // It is not the folder itself, whose mode the archive must not change.
     let top = aside.path().join("top");

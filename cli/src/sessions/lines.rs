@@ -20,6 +20,8 @@ pub struct Lines {
     last: (String, u64),
     /// What this connection brings again: all that is older, and so many of that time.
     again: (String, u64),
+    /// Whether the last piece was one of those.
+    left_out: bool,
     /// Lines whose end has not come: of standard output, and of standard error.
     open: [Option<(String, BytesMut)>; 2],
 }
@@ -42,15 +44,15 @@ impl Lines {
 
     /// The lines that end with a piece.
     pub fn take(&mut self, error: bool, piece: Bytes) -> Vec<Line> {
-        let (time, text) = split(piece);
-        if !self.again.0.is_empty() {
-            if time < self.again.0 {
-                return Vec::new();
-            }
-            if time == self.again.0 && self.again.1 > 0 {
-                self.again.1 -= 1;
-                return Vec::new();
-            }
+        let Some((time, text)) = split(&piece) else {
+            // It begins in the middle of a line, as of a terminal that ends none.
+            let open = self.open[usize::from(error)].as_ref();
+            let time = open.map_or_else(|| self.last.0.clone(), |(time, _)| time.clone());
+            return if self.left_out { Vec::new() } else { self.join(error, time, piece) };
+        };
+        self.left_out = self.is_known(&time);
+        if self.left_out {
+            return Vec::new();
         }
         if time == self.last.0 {
             self.last.1 += 1;
@@ -58,6 +60,14 @@ impl Lines {
             self.last = (time.clone(), 1);
         }
         self.join(error, time, text)
+    }
+
+    /// Whether a piece of that time was brought before.
+    fn is_known(&mut self, time: &str) -> bool {
+        let (again, count) = &mut self.again;
+        let is_same = time == again && *count > 0;
+        *count -= u64::from(is_same);
+        is_same || time < again.as_str()
     }
 
     /// Lines whose end does not come any more, as far as they came.
@@ -92,34 +102,48 @@ impl Lines {
     }
 }
 
-/// A piece's time and its text.
-fn split(piece: Bytes) -> (String, Bytes) {
-    match piece.iter().position(|byte| *byte == b' ') {
-        Some(space) => (String::from_utf8_lossy(&piece[..space]).into_owned(), piece.slice(space + 1..)),
-        None => (String::new(), piece),
-    }
+/// A piece's time and its text, if it begins with a time.
+fn split(piece: &Bytes) -> Option<(String, Bytes)> {
+    let space = piece.iter().position(|byte| *byte == b' ')?;
+    let time = str::from_utf8(&piece[..space]).ok()?;
+    time.parse::<jiff::Timestamp>().ok()?;
+    Some((time.to_owned(), piece.slice(space + 1..)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// `t3 text` with a whole time in place of `t3`.
+    fn timed(piece: &str) -> Bytes {
+        match piece.strip_prefix('t').and_then(|rest| rest.split_at_checked(1)) {
+            Some((digit, rest)) => Bytes::from(format!("{BEGIN}{digit}Z{rest}")),
+            None => Bytes::from(piece.to_owned()),
+        }
+    }
+
+    const BEGIN: &str = "2026-11-30T02:18:26.12345678";
+
     fn took(lines: &mut Lines, error: bool, pieces: &[&str]) -> Vec<String> {
-        let taken = pieces.iter().flat_map(|piece| lines.take(error, Bytes::from((*piece).to_owned())));
+        let taken = pieces.iter().flat_map(|piece| lines.take(error, timed(piece)));
         shown(taken.collect())
     }
 
     fn shown(lines: Vec<Line>) -> Vec<String> {
-        let show = |line: Line| format!("{} {}", line.time, str::from_utf8(&line.text).unwrap());
+        let short = |time: &str| time.replace(BEGIN, "t").replace('Z', "");
+        let show = |line: Line| format!("{} {}", short(&line.time), str::from_utf8(&line.text).unwrap());
         lines.into_iter().map(show).collect()
     }
 
     #[test]
     fn a_line_has_its_time_before_it() {
-        let (time, text) = split(Bytes::from_static(b"2026-11-30T02:18:26.123456789Z hello world\n"));
+        let (time, text) =
+            split(&Bytes::from_static(b"2026-11-30T02:18:26.123456789Z hello world\n")).unwrap();
         assert_eq!((time.as_str(), &text[..]), ("2026-11-30T02:18:26.123456789Z", &b"hello world\n"[..]));
-        assert!(time.parse::<jiff::Timestamp>().is_ok());
-        assert_eq!(split(Bytes::from_static(b"x")), (String::new(), Bytes::from_static(b"x")));
+        assert!(
+            split(&Bytes::from_static(b"x")).is_none()
+                && split(&Bytes::from_static(b"progress 7%")).is_none()
+        );
     }
 
     #[test]
@@ -139,11 +163,9 @@ mod tests {
     #[test]
     fn a_line_without_an_end_does_not_grow_for_ever() {
         let mut lines = Lines::default();
-        let piece = format!("t {}", "x".repeat(16 * 1024));
-        let whole: Vec<usize> = (0..200)
-            .flat_map(|_| lines.take(false, Bytes::from(piece.clone())))
-            .map(|line| line.text.len())
-            .collect();
+        let piece = timed(&format!("t1 {}", "x".repeat(16 * 1024)));
+        let whole: Vec<usize> =
+            (0..200).flat_map(|_| lines.take(false, piece.clone())).map(|line| line.text.len()).collect();
         assert_eq!(whole, [LONGEST; 3]);
     }
 
@@ -160,5 +182,18 @@ mod tests {
         assert_eq!(took(&mut lines, false, &["t2 d\n", "t3 e", "t3 f\n"]), ["t3 ef\n"]);
         lines.begin();
         assert_eq!(took(&mut lines, false, &["t3 e", "t3 f\n", "t4 g\n"]), ["t4 g\n"]);
+    }
+
+    #[test]
+    fn a_piece_without_a_time_goes_on_with_the_one_before_it() {
+        let mut lines = Lines::default();
+        assert_eq!(
+            took(&mut lines, false, &["t1 a", "progress 7%", " and 8%\n"]),
+            ["t1 aprogress 7% and 8%\n"]
+        );
+        lines.begin();
+        // Brought again, it is left out with the piece before it; what comes then is not.
+        let came = ["t1 a", "progress 7%", " and 8%\n", "t2 b\n"];
+        assert_eq!(took(&mut lines, false, &came), ["t2 b\n"]);
     }
 }

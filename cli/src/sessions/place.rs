@@ -85,6 +85,9 @@ pub fn place(from: &Path, to: &Path) -> io::Result<()> {
         Err(error) => return Err(said(to, &error)),
     };
     match (moved.is_dir(), there.is_dir()) {
+        (false, false) if !there.is_file() && !there.is_symlink() => {
+            Err(in_the_way(to, "is neither a file nor a folder, and is left as it is"))
+        }
         (false, false) => rename(from, to, &moved),
         (true, true) => merge(from, to, (mode(&moved), mode(&there))),
         (true, false) => Err(in_the_way(to, "is no folder, and a folder came")),

@@ -27,9 +27,10 @@ const SAY_WITHIN: Duration = Duration::from_secs(20);
 /// Connections that have not been let in yet, at most, and from one address: nobody holds the door shut alone.
 const AT_THE_DOOR: usize = 64;
 const AT_THE_DOOR_FROM_ONE: usize = 32;
-/// Connections that were, at most, and of one person; a forwarded port has one for each of its own.
+/// Connections that were, at most, and of one person. A forwarded port has one for each of its own, which are counted apart.
 const INSIDE: usize = 256;
 const INSIDE_OF_ONE: usize = 64;
+const JOINED_OF_ONE: usize = 192;
 /// Between two tries to listen.
 const AGAIN: Duration = Duration::from_secs(5);
 
@@ -58,6 +59,7 @@ pub struct Server<C> {
     door: Arc<Semaphore>,
     from: Arc<Places<IpAddr>>,
     inside: Arc<Places<String>>,
+    joined: Arc<Places<String>>,
     /// Sessions that further connections may join.
     open: Mutex<BTreeMap<Challenge, Session>>,
 }
@@ -72,6 +74,7 @@ impl<C: Copies> Server<C> {
             door: Arc::new(Semaphore::new(AT_THE_DOOR)),
             from: Places::new(AT_THE_DOOR, AT_THE_DOOR_FROM_ONE),
             inside: Places::new(INSIDE, INSIDE_OF_ONE),
+            joined: Places::new(INSIDE, JOINED_OF_ONE),
             open: Mutex::default(),
         })
     }
@@ -141,10 +144,11 @@ impl<C: Copies> Server<C> {
         });
         let opened = opened.await.map_err(|_| "nothing was asked in time".to_owned())??;
         let opened = opened.and_then(|(session, joins)| {
-            let inside = self.inside.take(session.by.clone());
-            let inside = inside.ok_or_else(|| {
+            let (places, each) =
+                if joins { (&self.joined, JOINED_OF_ONE) } else { (&self.inside, INSIDE_OF_ONE) };
+            let inside = places.take(session.by.clone()).ok_or_else(|| {
                 format!(
-                    "{INSIDE_OF_ONE} sessions of {}, or {INSIDE} of all, are open on {} already: close some",
+                    "{each} sessions of {}, or {INSIDE} of all, are open on {} already: close some",
                     session.by, self.host
                 )
             })?;

@@ -36,7 +36,7 @@ pub const REACHED: &str = "true";
 /// version before cannot say it.
 pub const SET_ASIDE: &str = "etcd=/usr/local/sbin/evenkeel-etcd data=/var/lib/evenkeel-etcd; \
                              if [ ! -r /etc/evenkeel-etcd/etcd.env ] || [ ! -x $etcd ]; then etcd=; fi; \
-                             if [ -n \"$etcd\" ] && $etcd --help | grep -q aside; then $etcd aside; \
+                             if [ -n \"$etcd\" ] && $etcd --help | grep -q '|aside'; then $etcd aside; \
                              elif [ -z \"$etcd\" ] || $etcd stop; then \
                              if [ -e $data ]; then mv $data $data.before-$(date +%s); fi; else false; fi";
 /// Nothing of etcd is left on a host but its data of before.

@@ -1,6 +1,7 @@
 //! The trait's methods on a real engine.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -27,6 +28,8 @@ use crate::types::{
 /// Inspections at a time when all containers are listed: enough to hide the round trips, too few to keep
 /// the engine from other work.
 const INSPECTIONS: usize = 8;
+/// Containers that the engine may hold, each for a copy of files, say; when more are not told of, it hangs.
+const HELD: usize = 8;
 
 #[async_trait]
 impl Engine for Docker {
@@ -57,6 +60,7 @@ impl Engine for Docker {
                 session.client.list_containers(Some(options)).await
             })
             .await?;
+        let (all, held) = (listed.len(), &AtomicUsize::new(0));
         let found: Vec<Option<Container>> = stream::iter(listed)
             .map(|one| async move {
                 let id = one
@@ -65,7 +69,10 @@ impl Engine for Docker {
                     .ok_or_else(|| EngineError::Garbled("a listed container has no id".into()))?;
                 match self.inspect(&id).await {
                     // The engine holds it, as it does while files are copied in or out: of all others it tells.
-                    Err(EngineError::Timeout(_)) => Ok(Some(read::held(one))),
+                    Err(EngineError::Timeout(what)) => match held.fetch_add(1, Ordering::Relaxed) + 1 {
+                        count if count > HELD || (count == all && all > 1) => Err(EngineError::Timeout(what)),
+                        _ => Ok(Some(read::held(one))),
+                    },
                     found => found,
                 }
             })

@@ -31,20 +31,21 @@ pub(super) async fn open(
         "{request}\r\nHost: engine\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
     );
     wire.write_all(format!("{head}{body}").as_bytes()).await.map_err(away)?;
-    let status = read_head(&mut wire, what).await?;
+    let (status, length) = read_head(&mut wire, what).await?;
     if (100..400).contains(&status) {
         return Ok(wire);
     }
     let mut text = Vec::new();
-    wire.take(LONGEST_HEAD).read_to_end(&mut text).await.map_err(away)?;
+    // The connection stays open after it.
+    wire.take(length.unwrap_or(LONGEST_HEAD).min(LONGEST_HEAD)).read_to_end(&mut text).await.map_err(away)?;
     let told: Option<serde_json::Value> = serde_json::from_slice(&text).ok();
     let told = told.and_then(|told| Some(told.get("message")?.as_str()?.to_owned()));
     let told = told.unwrap_or_else(|| String::from_utf8_lossy(&text).into_owned());
     Err(answered(what, status, told))
 }
 
-/// The status of an answer; what follows its head is left to be read.
-async fn read_head(wire: &mut BufReader<UnixStream>, what: &str) -> Result<u16, EngineError> {
+/// The status of an answer, and how many bytes follow its head, if it says so; they are left to be read.
+async fn read_head(wire: &mut BufReader<UnixStream>, what: &str) -> Result<(u16, Option<u64>), EngineError> {
     let garbled = || EngineError::Garbled(format!("{what}: no answer in HTTP"));
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -55,7 +56,12 @@ async fn read_head(wire: &mut BufReader<UnixStream>, what: &str) -> Result<u16, 
         }
     }
     let text = String::from_utf8_lossy(&head);
-    text.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or_else(garbled)
+    let status = text.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or_else(garbled)?;
+    let length = text.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
+    });
+    Ok((status, length))
 }
 
 /// What comes, as it comes.

@@ -20,6 +20,11 @@ async fn answer(stream: UnixStream, body: fn(&str) -> Option<&'static str>) -> s
         let path = first.split(' ').nth(1).unwrap_or_default();
         let path = path.split('?').next().unwrap_or_default().trim_start_matches("/v1.41");
         let Some(body) = body(path) else { std::future::pending().await };
+        if let Some(why) = body.strip_prefix("409 ") {
+            let head = format!("HTTP/1.1 409 Conflict\r\nContent-Length: {}\r\n\r\n", why.len());
+            write.write_all(format!("{head}{why}").as_bytes()).await?;
+            std::future::pending::<()>().await;
+        }
         if let Some(bytes) = body.strip_prefix("RAW ") {
             // To its end, and no more.
             write.write_all(b"HTTP/1.1 101 UPGRADED\r\nUpgrade: tcp\r\n\r\n").await?;
@@ -88,6 +93,27 @@ async fn what_a_terminal_shows_is_taken_for_no_frame() {
         let Some(Piece::Output(bytes)) = shown.first() else { panic!("{shown:?}") };
         assert_eq!((shown.len(), bytes.as_ref()), (1, &SCREEN.as_bytes()[4..]));
     }
+}
+
+#[tokio::test]
+async fn an_engine_that_hangs_has_no_list_and_one_that_refuses_says_why_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = engine(folder.path(), |path| match path {
+        "/version" => Some(r#"{"ApiVersion": "1.41"}"#),
+        "/info" => Some(r#"{"NCPU": 2}"#),
+        "/containers/json" => {
+            Some(r#"[{"Id": "a", "Names": ["/shop.web.1.1"]}, {"Id": "b", "Names": ["/shop.web.2.2"]}]"#)
+        }
+        "/containers/c/exec" => Some(r#"{"Id": "e"}"#),
+        "/exec/e/start" => Some(r#"409 {"message": "container c is not running"}"#),
+        _ => None,
+    });
+    assert!(matches!(engine.containers("u1").await, Err(EngineError::Timeout(_))));
+    let refused = engine.attach("c", &["sh".to_owned()], true, true).await.err().unwrap();
+    assert!(
+        matches!(&refused, EngineError::Conflict { who } if who == "container c is not running"),
+        "{refused}"
+    );
 }
 
 #[tokio::test]
