@@ -79,6 +79,28 @@ fn a_service_that_no_host_may_run_is_told_apart_from_one_that_fails() {
 }
 
 #[test]
+fn a_slot_whose_own_copy_has_the_port_is_refused_everywhere_too_and_one_that_was_let_in_is_not() {
+    let mut lab = Lab::new(1);
+    lab.bad.insert(
+        "web:1".to_owned(),
+        "host policy on h1 does not allow privileged for namespace shop".to_owned(),
+    );
+    let mut document = spec("web:1", 1);
+    document.template.ports.push(published(80));
+    lab.put("shop/web", document);
+    lab.seconds(60);
+    let degraded = |lab: &Lab| lab.condition("shop/web", ConditionType::Degraded);
+    assert!(degraded(&lab).starts_with("true Refused slot 1: host policy"), "{}", degraded(&lab));
+    // It came past the policy, and ended by itself.
+    let copies = lab.model.world.services.get_mut(&id("shop/web")).unwrap().copies.values_mut();
+    for copy in copies {
+        copy.observed = Some(observed(InstanceState::Exited { code: 1, oom: false }, 900));
+    }
+    lab.settle();
+    assert!(!degraded(&lab).contains("Refused"), "{}", degraded(&lab));
+}
+
+#[test]
 fn copies_are_counted_as_far_as_they_are_to_stay() {
     let mut lab = Lab::new(3);
     lab.put("shop/web", spec("web:1", 3));
