@@ -98,7 +98,7 @@ impl<'a> Desk<'a> {
 
     /// The cluster of the first hour: its Network, as that page has it.
     pub fn after_the_first_hour(&self) {
-        let blocks = section(self.lab, "docs/first-hour.md", "A service");
+        let blocks = section(self.lab, "docs/first-hour.md", "4. A shop, from a Compose file");
         let network = blocks.iter().find(|block| block.text.contains("kind: Network"));
         self.shell(&network.unwrap_or_else(|| panic!("the first hour has no Network")).text).ok();
     }
