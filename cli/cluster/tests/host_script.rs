@@ -67,7 +67,7 @@ fn given(call: &str, state: &str) -> Rights {
     };
     let mounts = after("--mount");
     let targets = |writable: bool| {
-        let mounts = mounts.iter().filter(move |mount| !mount.contains(",readonly") == writable);
+        let mounts = mounts.iter().filter(move |mount| mount.contains(",readonly") != writable);
         mounts
             .filter_map(|mount| mount.split("target=").nth(1))
             .map(|target| target.split(',').next().unwrap())
