@@ -20,7 +20,7 @@ use crate::sessions::terminal::{Raw, size};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  evenkeel exec shop/web -- nginx -t              in its first ready copy
+  evenkeel exec shop/web -- nginx -t              in its first ready copy, or one that runs
   evenkeel exec -it shop.db.1.4 -- psql           on a terminal
   evenkeel exec -i shop/db -- psql <dump.sql      with what stands in a file
 

@@ -88,7 +88,7 @@ impl Logs {
         }
         let copies = of(&mirror, &target);
         if copies.is_empty() && !self.follow {
-            target.one(&desk.store).await?;
+            target.silently(&desk.store).await?;
         }
         let (tell, told) = mpsc::channel(64);
         let show = Show::new(&target, self.timestamps);

@@ -138,7 +138,7 @@ impl Stands {
 
     /// Whether connections would come here again, were it begun anew. While etcd does not say so, nothing is changed.
     async fn is_meant(&self, desk: &Desk, target: &Target) -> bool {
-        match target.one(&desk.store).await {
+        match target.silently(&desk.store).await {
             Ok((copy, host)) => (&copy, &host) == (&self.copy, &self.host),
             Err(_) => desk.store.get(&Key::Cluster).await.is_err(),
         }

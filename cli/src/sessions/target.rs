@@ -1,5 +1,6 @@
 //! Which copies a person means: by a copy's name, or by its service's.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use evenkeel_api::key::prefix;
@@ -9,6 +10,8 @@ use evenkeel_api::record::Endpoints;
 use evenkeel_runtime::store::Store;
 
 use crate::failure::Failure;
+use crate::output::complain;
+use crate::snapshot::Copy;
 use crate::{snapshot, words};
 
 /// What was named.
@@ -51,21 +54,37 @@ impl Target {
         }
     }
 
-    /// The copy, with its host; of a service, the first that is ready.
+    /// The copy, with its host; of a service, the first that is ready. Where none is, the first that runs, which is said
+    /// on stderr: who looks into a service that fails wants just that one.
     ///
     /// # Errors
-    /// There is none, or none is ready; or the store does not answer.
+    /// There is none, or none runs; or the store does not answer.
     pub async fn one(&self, store: &Arc<dyn Store>) -> Result<(InstanceId, HostName), Failure> {
+        let (copy, host, ready) = self.find(store).await?;
+        if !ready {
+            complain!("no copy of {} is ready: this is {copy}, which runs", self.service());
+        }
+        Ok((copy, host))
+    }
+
+    /// The one that [`Self::one`] finds, without a word.
+    ///
+    /// # Errors
+    /// Those of [`Self::one`].
+    pub async fn silently(&self, store: &Arc<dyn Store>) -> Result<(InstanceId, HostName), Failure> {
+        let (copy, host, _) = self.find(store).await?;
+        Ok((copy, host))
+    }
+
+    /// With whether it may be taken without a word: it was named, or is ready.
+    async fn find(&self, store: &Arc<dyn Store>) -> Result<(InstanceId, HostName, bool), Failure> {
         let copies = snapshot::copies(store, Some(self.service())).await?;
         let found = match self {
-            Self::Copy(wanted) => copies.iter().find(|copy| copy.id == *wanted),
-            Self::Service(service) => {
-                let ready = ready(store, service).await?;
-                copies.iter().find(|copy| copy.host_alive && ready.contains(&copy.id))
-            }
+            Self::Copy(wanted) => copies.iter().find(|copy| copy.id == *wanted).map(|copy| (copy, true)),
+            Self::Service(service) => first(&copies, &running(store, service).await?),
         };
-        if let Some(copy) = found {
-            return Ok((copy.id.clone(), copy.host.clone()));
+        if let Some((copy, ready)) = found {
+            return Ok((copy.id.clone(), copy.host.clone(), ready));
         }
         let names: Vec<String> = copies.iter().map(|copy| copy.id.to_string()).collect();
         let service = self.service();
@@ -73,22 +92,34 @@ impl Target {
             (_, []) => format!("there is no copy of {service}: see `evenkeel explain {service}`"),
             (Self::Copy(copy), names) => format!("there is no copy {copy}; there are {}", names.join(", ")),
             (Self::Service(_), names) => format!(
-                "no copy of {service} is ready: name one of {}, or see `evenkeel explain {service}`",
+                "no copy of {service} runs: name one of {}, or see `evenkeel explain {service}`",
                 names.join(", ")
             ),
         }))
     }
 }
 
-/// The copies that names lead to, in their order.
-async fn ready(store: &Arc<dyn Store>, service: &ServiceId) -> Result<Vec<InstanceId>, Failure> {
+/// The first that is ready, or else the first that runs; with whether it is ready.
+fn first<'c>(copies: &'c [Copy], running: &BTreeMap<InstanceId, bool>) -> Option<(&'c Copy, bool)> {
+    let of = |ready: bool| {
+        let is = |copy: &&Copy| copy.host_alive && running.get(&copy.id) == Some(&ready);
+        copies.iter().find(is).map(|copy| (copy, ready))
+    };
+    of(true).or_else(|| of(false))
+}
+
+/// The copies that run, as the names know them, and whether each is ready.
+async fn running(store: &Arc<dyn Store>, service: &ServiceId) -> Result<BTreeMap<InstanceId, bool>, Failure> {
     let shards = snapshot::list::<Endpoints>(store, &prefix::endpoints_of(service)).await?;
     let all = shards.into_values().flat_map(|found| found.value.endpoints);
-    Ok(all.filter(|endpoint| endpoint.ready).map(|endpoint| endpoint.id).collect())
+    Ok(all.map(|endpoint| (endpoint.id, endpoint.ready)).collect())
 }
 
 #[cfg(test)]
 mod tests {
+    use evenkeel_api::name::TemplateRef;
+    use evenkeel_api::record::{Desired, Instance};
+
     use super::*;
 
     #[test]
@@ -102,6 +133,35 @@ mod tests {
         assert!(service.means(&copy) && !service.means(&"shop.api.1.n".parse().unwrap()));
         for wrong in ["web", "a/b/c", ""] {
             assert!(Target::read(wrong, None).is_err(), "{wrong}");
+        }
+    }
+
+    fn copy(id: &str, host_alive: bool) -> Copy {
+        let id: InstanceId = id.parse().unwrap();
+        let instance = Instance {
+            template: TemplateRef { service: id.service.clone(), revision: 1 },
+            slot: id.slot.clone(),
+            desired: Desired::Run,
+            cause: String::new(),
+            fence: None,
+            restart: None,
+        };
+        Copy { id, host: "h1".parse().unwrap(), host_alive, instance, observed: None, health: None }
+    }
+
+    #[test]
+    fn of_a_service_it_is_one_that_is_ready_or_else_one_that_runs() {
+        let copies = [copy("shop.web.1.n", true), copy("shop.web.2.n", true), copy("shop.web.3.n", false)];
+        for (running, expected) in [
+            (vec![("shop.web.1.n", true), ("shop.web.2.n", true)], Some(("shop.web.1.n", true))),
+            (vec![("shop.web.1.n", false), ("shop.web.2.n", true)], Some(("shop.web.2.n", true))),
+            (vec![("shop.web.2.n", false), ("shop.web.3.n", true)], Some(("shop.web.2.n", false))),
+            (vec![("shop.web.3.n", true)], None),
+            (vec![], None),
+        ] {
+            let known = running.iter().map(|(id, ready)| (id.parse().unwrap(), *ready)).collect();
+            let found = first(&copies, &known).map(|(copy, ready)| (copy.id.to_string(), ready));
+            assert_eq!(found, expected.map(|(id, ready)| (id.to_owned(), ready)), "{running:?}");
         }
     }
 }
