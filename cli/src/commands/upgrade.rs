@@ -17,7 +17,7 @@ use super::init;
 use crate::care::{Care, WATCH, stopped};
 use crate::cluster::book::Book;
 use crate::cluster::deliver::{Place, quoted};
-use crate::cluster::images::SETTINGS;
+use crate::cluster::images::{SETTINGS, can_carry};
 use crate::cluster::{person, rights, whose};
 use crate::config::Settings;
 use crate::failure::Failure;
@@ -112,6 +112,11 @@ impl Upgrade {
                 "this is not where `evenkeel init` made the cluster, so hosts cannot be told of another image from here: \
                  set EVENKEEL_IMAGE in /etc/evenkeel/host.env of each, then do `evenkeel upgrade` without --image",
             ));
+        }
+        if let Some((image, book)) = self.etcd_image.as_ref().zip(book.as_ref()) {
+            let members = book.facts.members.iter().filter(|(host, _)| !self.skip.contains(host));
+            let ask = async |address, script: String| Place::of(address, None).asks(&script).await;
+            can_carry(image, members.map(|(host, address)| (host, *address)), ask).await?;
         }
         self.exchange(book.as_ref(), settings).await
     }
