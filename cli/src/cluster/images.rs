@@ -1,12 +1,15 @@
-//! What an image is, found out by running it on this machine.
+//! What an image is, found out by running it.
 
+use std::net::Ipv4Addr;
 use std::process::Stdio;
 use std::time::Duration;
 
+use evenkeel_api::name::HostName;
 use tokio::process::Command;
 use tokio::time::timeout;
 
 use super::deliver::quoted;
+use crate::failure::Failure;
 
 /// The host's settings, as its scripts find them.
 pub const SETTINGS: &str = "for f in cluster.env host.env; do [ ! -r /etc/evenkeel/$f ] || . /etc/evenkeel/$f; done; \
@@ -41,11 +44,7 @@ pub const ETCDUTL: Trial = Trial {
 impl Trial {
     /// The script that asks; the image is pulled if it is not there.
     pub fn script(&self, image: &str) -> String {
-        let (image, command) = (quoted(image), self.command);
-        format!(
-            "{SETTINGS}; {{ $docker image inspect {image} >/dev/null 2>&1 || $docker pull -q {image} >/dev/null; }} && \
-             $docker run --rm --network none {image} {command}"
-        )
+        format!("{} && $docker run --rm --network none {} {}", brought(image), quoted(image), self.command)
     }
 
     /// What is wrong with an image that answers so.
@@ -68,6 +67,40 @@ impl Trial {
     pub async fn here(&self, image: &str) -> Result<(), String> {
         self.judge(run(&self.script(image)).await)
     }
+}
+
+/// The script that pulls an image if it is not there.
+fn brought(image: &str) -> String {
+    let image = quoted(image);
+    format!(
+        "{SETTINGS}; {{ $docker image inspect {image} >/dev/null 2>&1 || $docker pull -q {image} >/dev/null; }}"
+    )
+}
+
+/// Sees that each of these hosts can carry etcd by that image, and bring back a backup by it. `ask` lets a host run a script.
+///
+/// # Errors
+/// One cannot, or is not reached.
+pub async fn can_carry(
+    image: &str,
+    hosts: impl IntoIterator<Item = (&HostName, Ipv4Addr)>,
+    ask: impl AsyncFn(Ipv4Addr, String) -> Result<String, Failure>,
+) -> Result<(), Failure> {
+    for (host, address) in hosts {
+        // By itself: an image that is not there lacks no program.
+        ask(address, brought(image)).await.map_err(|failure| {
+            Failure::new(format!("{host} cannot have the image {image}: {failure}; nothing was changed"))
+        })?;
+        for trial in [ETCD, ETCDUTL] {
+            let answer = ask(address, trial.script(image)).await.map_err(|failure| failure.message);
+            trial.judge(answer).map_err(|why| {
+                Failure::new(format!(
+                    "{image} on {host}: {why}. Push one with both under another name, and say that instead; nothing was changed"
+                ))
+            })?;
+        }
+    }
+    Ok(())
 }
 
 async fn run(script: &str) -> Result<String, String> {
@@ -105,6 +138,44 @@ mod tests {
             match expected {
                 None => assert_eq!(judged, Ok(()), "{answer:?}"),
                 Some(text) => assert!(judged.clone().unwrap_err().contains(text), "{judged:?}"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn each_host_is_asked_before_etcd_gets_another_image() {
+        let names = ["h1", "h2"].map(|name| name.parse::<HostName>().unwrap());
+        let hosts = || names.iter().zip([1, 2].map(|n| Ipv4Addr::new(10, 0, 0, n)));
+        // What the image has on the second host, and what is told.
+        for (has, told) in [
+            ("image etcd etcdutl", None),
+            ("image etcd", Some("r/etcd:2 on h2: it has no program etcdutl")),
+            ("image etcdutl", Some("r/etcd:2 on h2: it has no program etcd ")),
+            ("", Some("h2 cannot have the image r/etcd:2: no such image")),
+        ] {
+            let ask = async |address: Ipv4Addr, script: String| {
+                let has =
+                    |what: &str| address == Ipv4Addr::new(10, 0, 0, 1) || has.split(' ').any(|it| it == what);
+                let (program, says) = match script.split_once(" 'r/etcd:2' etcd") {
+                    None => ("image", ""),
+                    Some((_, rest)) if rest.starts_with("utl ") => ("etcdutl", "  --bump-revision uint"),
+                    Some(_) => ("etcd", "etcd Version: 3.5.31"),
+                };
+                if has(program) {
+                    Ok(says.to_owned())
+                } else {
+                    Err(Failure::new(format!("no such {program}")))
+                }
+            };
+            let failure = can_carry("r/etcd:2", hosts(), ask).await.err().map(|failure| failure.message);
+            match told {
+                None => assert_eq!(failure, None),
+                Some(text) => assert!(
+                    failure
+                        .as_ref()
+                        .is_some_and(|it| it.starts_with(text) && it.ends_with("nothing was changed")),
+                    "{failure:?}"
+                ),
             }
         }
     }

@@ -39,7 +39,8 @@ impl Signers {
         Ok(made)
     }
 
-    /// The one that is kept.
+    /// The one that is kept. Nothing is written, also where an exchange was cut off: whoever only reads may do so while another
+    /// command exchanges.
     ///
     /// # Errors
     /// It cannot be read.
@@ -58,11 +59,22 @@ impl Signers {
             next: authority(&format!("{file}-next"))?,
             before: read(folder, &format!("{file}-before.crt"))?,
         };
-        // It ended in the middle of `exchange`: the key is another one already.
-        if found.next.as_ref().is_some_and(|next| next.pair.key == found.now.pair.key) {
-            found.step_in()?;
+        // It is in the middle of `exchange`: the key is another one already.
+        if let Some(next) = found.next.take_if(|next| next.pair.key == found.now.pair.key) {
+            found.now = next;
         }
         Ok(found)
+    }
+
+    /// Keeps what an exchange that was cut off left half done, as [`Signers::open`] took it: for who holds the book.
+    ///
+    /// # Errors
+    /// It cannot be kept.
+    pub fn go_on(&self) -> Result<(), Failure> {
+        if self.next.is_none() && self.next_files().iter().any(|path| path.exists()) {
+            return self.keep_now();
+        }
+        Ok(())
     }
 
     /// Who signs for hosts.
@@ -110,20 +122,22 @@ impl Signers {
     /// # Errors
     /// It cannot be kept.
     pub fn exchange(&mut self) -> Result<(), Failure> {
-        if self.next.is_none() {
-            return Ok(());
-        }
+        let Some(next) = self.next.take() else { return Ok(()) };
         keep(&self.folder, &format!("{}-before", self.file), &self.now.pair)?;
         self.before = Some(self.now.pair.cert.clone());
-        self.step_in()
+        self.now = next;
+        self.keep_now()
     }
 
-    fn step_in(&mut self) -> Result<(), Failure> {
-        let Some(next) = self.next.take() else { return Ok(()) };
-        keep(&self.folder, self.file, &next.pair)?;
-        self.now = next;
-        remove(&self.folder.join(format!("{}-next.crt", self.file)))?;
-        remove(&self.folder.join(format!("{}-next.key", self.file)))
+    /// Who signs is kept as such, and no more as the one that follows.
+    fn keep_now(&self) -> Result<(), Failure> {
+        keep(&self.folder, self.file, &self.now.pair)?;
+        self.next_files().iter().try_for_each(|path| remove(path))
+    }
+
+    /// Where the one that follows is kept.
+    fn next_files(&self) -> [PathBuf; 2] {
+        ["crt", "key"].map(|end| self.folder.join(format!("{}-next.{end}", self.file)))
     }
 
     /// Trusts nobody any more who does not sign.
@@ -161,6 +175,8 @@ fn remove(path: &Path) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     const NOW: Duration = Duration::from_secs(1_795_982_400);
@@ -210,11 +226,29 @@ mod tests {
         // It came as far as the key.
         write(&folder.join("clients-before.crt"), 0o644, &old).unwrap();
         write(&folder.join("clients.key"), 0o600, &new.key).unwrap();
+        let files = || {
+            let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+            paths.map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect::<BTreeMap<_, _>>()
+        };
+        let cut_off = files();
         let again = open(folder);
-        assert_eq!(
-            (again.signer().pair.clone(), again.trusted()),
-            (new.clone(), format!("{}{old}", new.cert))
-        );
-        assert!(!open(folder).has_next());
+        let expected = (new.clone(), format!("{}{old}", new.cert));
+        assert_eq!((again.signer().pair.clone(), again.trusted()), expected);
+        // Who reads changes nothing: the exchange may go on in another command this very moment.
+        assert!(!again.has_next() && files() == cut_off);
+        again.go_on().unwrap();
+        assert_eq!(read(folder, "clients.crt").unwrap(), Some(new.cert.clone()));
+        assert!(again.next_files().iter().all(|path| !path.exists()));
+        assert_eq!((open(folder).signer().pair.clone(), open(folder).trusted()), expected);
+    }
+
+    #[test]
+    fn there_is_nothing_to_go_on_with_before_an_exchange() {
+        let home = tempfile::tempdir().unwrap();
+        let mut signers = Signers::create(home.path(), "clients", "a", NOW).unwrap();
+        signers.prepare(NOW).unwrap();
+        let again = open(home.path());
+        again.go_on().unwrap();
+        assert!(again.has_next() && open(home.path()).has_next());
     }
 }

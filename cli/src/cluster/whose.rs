@@ -5,7 +5,6 @@ use std::path::Path;
 use evenkeel_api::name::HostName;
 
 use super::book::Book;
-use super::hold::hold;
 use crate::config::{Settings, without_cluster};
 use crate::failure::Failure;
 
@@ -24,11 +23,12 @@ pub fn book(given: &Settings) -> Result<Option<Book>, Failure> {
 /// # Errors
 /// It cannot be read, or another command changes it now.
 pub fn book_to_change(given: &Settings) -> Result<Option<Book>, Failure> {
-    if book(given)?.is_some() {
-        hold(&Book::folder(&Book::home()?))?;
+    if book(given)?.is_none() {
+        return Ok(None);
     }
+    let home = Book::home()?;
     // What it said before it was held may be changed already.
-    book(given)
+    Ok(Book::open_to_change(&home)?.filter(|book| !names_another(&home, book, given)))
 }
 
 fn book_in(home: &Path, given: &Settings) -> Result<Option<Book>, Failure> {
@@ -71,7 +71,7 @@ fn need_book_in(home: &Path, given: &Settings) -> Result<Book, Failure> {
         return Ok(book);
     }
     let place = Book::folder(home);
-    if place.join("cluster.json").exists() {
+    if Book::is_there(home) {
         return Err(Failure::new(format!(
             "{} is of another cluster than --endpoints or --config (or EVENKEEL_ENDPOINTS, EVENKEEL_CONFIG) name: leave those \
              away, or do this where that cluster was made by `evenkeel init`",

@@ -18,7 +18,6 @@ use evenkeel_runtime::store::{Store, TxnBuilder};
 
 use super::host;
 use crate::cluster::book::{Book, Facts, PERSON};
-use crate::cluster::hold::hold;
 use crate::cluster::{images, machine, person, rights};
 use crate::failure::Failure;
 use crate::output::say;
@@ -102,10 +101,7 @@ impl Init {
 
     /// What was begun here.
     fn begun(&self, home: &Path, name: &HostName, address: Ipv4Addr) -> Result<Option<Book>, Failure> {
-        if Book::open(home)?.is_some() {
-            hold(&Book::folder(home))?;
-        }
-        let begun = Book::open(home)?;
+        let begun = Book::open_to_change(home)?;
         if begun.as_ref().is_some_and(|book| book.facts.members.get(name) != Some(&address)) {
             return Err(Failure::new(format!(
                 "a cluster was made from here already, without {name} at {address}: `evenkeel host add` brings hosts into \

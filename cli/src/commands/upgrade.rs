@@ -17,7 +17,7 @@ use super::init;
 use crate::care::{Care, WATCH, stopped};
 use crate::cluster::book::Book;
 use crate::cluster::deliver::{Place, quoted};
-use crate::cluster::images::SETTINGS;
+use crate::cluster::images::{SETTINGS, can_carry};
 use crate::cluster::{person, rights, whose};
 use crate::config::Settings;
 use crate::failure::Failure;
@@ -69,7 +69,7 @@ struct Version {
 /// What is done where.
 struct Work<'a> {
     command: &'a Upgrade,
-    book: Option<Book>,
+    book: Option<&'a Book>,
     store: Arc<dyn Store>,
     care: Care,
 }
@@ -113,19 +113,32 @@ impl Upgrade {
                  set EVENKEEL_IMAGE in /etc/evenkeel/host.env of each, then do `evenkeel upgrade` without --image",
             ));
         }
-        if let Some(book) = &book {
+        if let Some((image, book)) = self.etcd_image.as_ref().zip(book.as_ref()) {
+            let members = book.facts.members.iter().filter(|(host, _)| !self.skip.contains(host));
+            let ask = async |address, script: String| Place::of(address, None).asks(&script).await;
+            can_carry(image, members.map(|(host, address)| (host, *address)), ask).await?;
+        }
+        self.exchange(book.as_ref(), settings).await
+    }
+
+    /// Brings every host to what the book says, which the caller holds; without one, to what hosts say themselves.
+    ///
+    /// # Errors
+    /// A host is away, or is sick after its own; the rest is left as it was.
+    pub async fn exchange(&self, book: Option<&Book>, settings: &Settings) -> Result<(), Failure> {
+        if let Some(book) = book {
             book.renew()?;
             // First: a version that is gone back to does with more than it needs.
             rights::renew(&Admin::new(&book.root()).map_err(Failure::new)?).await?;
         }
-        let store: Arc<dyn Store> = match &book {
+        let store: Arc<dyn Store> = match book {
             Some(book) => Arc::new(EtcdStore::new(&book.root()).map_err(Failure::new)?),
             None => crate::store(settings)?,
         };
         let care = Care::begin(&store, self.watch).await?;
         let work = Work { command: self, book, store, care };
         let level = work.all().await?;
-        if let Some(book) = &work.book {
+        if let Some(book) = book {
             book.save()?;
             person::settle(&Book::home()?, book, &init::operator())?;
         }
@@ -162,7 +175,7 @@ impl Work<'_> {
                 )));
             }
             level = level.min(version.level);
-            if let Some(book) = &self.book {
+            if let Some(book) = self.book {
                 // Whatever is told to a host after this one, also if this is cut off, is told the image that runs already.
                 book.save()?;
             }
@@ -193,7 +206,7 @@ impl Work<'_> {
 
     /// Exchanges what runs there.
     async fn exchange(&self, host: &HostName, address: Ipv4Addr, place: &Place) -> Result<(), Failure> {
-        let Some(book) = &self.book else {
+        let Some(book) = self.book else {
             return place.asks("PATH=$PATH:/usr/local/sbin evenkeel-host upgrade").await.map(drop);
         };
         place.delivers(book.ticket(host, address, true)?).await?;

@@ -1,22 +1,16 @@
-//! `evenkeel-host --separate` of the host bundle, with a docker that only notes what it is asked: each controller gets what
-//! the table of its README says, and nothing else.
-
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on shall say where")]
+//! `evenkeel-host --separate`: each controller gets what the table of the bundle's README says, and nothing else.
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Command;
 
-const BUNDLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../charts/host");
+use super::machine::{BUNDLE, Machine};
 
-/// Notes each `run` on a line; there is an image, and no container.
-const DOCKER: &str = r#"#!/bin/bash
+/// There is an image, and no container.
+const DOCKER: &str = r#"
 case $1 in
 image) echo sha256:1 ;;
 inspect) exit 1 ;;
-run) echo "$*" >>"$HERE/runs" ;;
 esac
 "#;
 /// The machine's own /etc is nobody's business here.
@@ -86,38 +80,27 @@ fn given(call: &str, state: &str) -> Rights {
 
 #[test]
 fn each_controller_alone_has_what_its_row_says_and_no_more() {
-    let home = tempfile::tempdir().unwrap();
-    let path = |name: &str| home.path().join(name).to_str().unwrap().to_owned();
-    let program = |name: &str, text: &str| {
-        fs::write(path(name), text).unwrap();
-        fs::set_permissions(path(name), fs::Permissions::from_mode(0o755)).unwrap();
-    };
-    program("docker", DOCKER);
-    program("mkdir", MKDIR);
+    let machine = Machine::new(DOCKER);
+    machine.program("mkdir", MKDIR);
+    let state = machine.word("state");
     let settings = format!(
         "EVENKEEL_ENDPOINTS=https://10.0.0.11:2379\nEVENKEEL_ADDRESS=10.0.0.11\nEVENKEEL_IMAGE=r/evenkeel:1\n\
-         EVENKEEL_STATE_DIR={}\nEVENKEEL_IDENTITIES={}\nEVENKEEL_HOST=h1\n",
-        path("state"),
-        path("tls")
+         EVENKEEL_STATE_DIR={state}\nEVENKEEL_IDENTITIES={}\nEVENKEEL_HOST=h1\n",
+        machine.word("tls")
     );
-    fs::write(path("host.env"), settings).unwrap();
-    let ran = Command::new("bash")
-        .args([&format!("{BUNDLE}/evenkeel-host"), "start", "--separate"])
-        .env("PATH", format!("{}:{}", path(""), std::env::var("PATH").unwrap()))
-        .env("HERE", home.path())
-        .env("EVENKEEL_HOST_ENV", path("host.env"))
-        .output()
-        .unwrap();
+    machine.put("host.env", &settings);
+    let env = [("EVENKEEL_HOST_ENV", machine.word("host.env"))];
+    let ran = machine.script("evenkeel-host", &["start", "--separate"], &env);
     assert!(ran.status.success(), "{ran:?}");
-    let calls = fs::read_to_string(path("runs")).unwrap();
-    let state = path("state");
-    let found: Vec<Rights> = calls.lines().map(|call| given(call, &state)).collect();
+    let mut calls = machine.calls();
+    calls.retain(|call| call.starts_with("run "));
+    let found: Vec<Rights> = calls.iter().map(|call| given(call, &state)).collect();
     assert_eq!(found.len(), 7);
     assert_eq!(found, table());
     for folder in found.iter().flat_map(|rights| &rights.writes) {
         assert!(Path::new(&state).join(folder).is_dir(), "{folder} is there to be mounted");
     }
-    for call in calls.lines() {
+    for call in &calls {
         for part in ["--cap-drop ALL", "--read-only ", "no-new-privileges"] {
             assert!(call.contains(part), "{call}");
         }
