@@ -20,3 +20,4 @@ pub mod record;
 pub mod service;
 pub mod session;
 pub mod text;
+pub mod user;

@@ -53,6 +53,10 @@ impl Cluster {
     }
 }
 
+fn is_first(generation: &u32) -> bool {
+    *generation == 0
+}
+
 fn is_zero(number: &i64) -> bool {
     *number == 0
 }
@@ -139,6 +143,9 @@ pub struct Facts {
     /// The port at which it answers for its copies ([`crate::session`]), if it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sessions: Option<u16>,
+    /// The generation of its users at etcd ([`crate::user`]): who answers by its name must have it.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub generation: u32,
 }
 
 /// An address of a host.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use evenkeel_api::key::Controller as Name;
 use evenkeel_api::name::HostName;
 use evenkeel_api::record::LEVEL;
+use evenkeel_api::user::User;
 use evenkeel_engine::{Deadlines, Docker, Engine, Inside};
 use evenkeel_fabric::LinuxFabric;
 use evenkeel_manager::host::machine::Linux;
@@ -150,6 +151,7 @@ fn spawn(
                 state_dir,
                 settings: host::HostSettings {
                     sessions: args.sessions(),
+                    generation: generation(edges.settings)?,
                     ..host::HostSettings::new(args.address, boot_id.trim().to_owned(), version)
                 },
                 meter,
@@ -241,6 +243,17 @@ impl Edges<'_> {
             .clone();
         Arc::new(MeteredEngine::new(engine, meter.clone()))
     }
+}
+
+/// Of which generation this host's users at etcd are, as its certificate says.
+fn generation(settings: &Settings) -> Result<u32, Failed> {
+    let identity = crate::config::identity(settings).map_err(|failure| failure.message)?;
+    let name = identity.map(|identity| identity.name()).transpose()?;
+    Ok(match name.map(|name| name.parse()) {
+        Some(Ok(User::Host { generation, .. })) => generation,
+        // Certificates of somebody's own making know no generations.
+        _ => 0,
+    })
 }
 
 /// How people reach this host's copies: over a connection to the store and one to the engine of their own, so that

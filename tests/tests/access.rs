@@ -270,7 +270,7 @@ async fn asked(world: &World, address: SocketAddr, user: &str, action: Action) -
     let identity = Identity { ca: tls.ca, cert, key };
     let mut tries = 0;
     let (hello, mut link) = loop {
-        match call(&host(), address, Some(&identity)).await {
+        match call(&host(), 0, address, Some(&identity)).await {
             Ok(found) => break found,
             Err(refused) => assert!(tries < 50, "{refused}"),
         }

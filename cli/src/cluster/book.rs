@@ -17,6 +17,7 @@ use evenkeel_etcd::rights::{Access, ROOT};
 use evenkeel_etcd::{EtcdConfig, EtcdTls};
 use serde::{Deserialize, Serialize};
 
+use super::generations::Generations;
 use super::hold::hold;
 use super::signers::{Signers, keep};
 use crate::failure::Failure;
@@ -40,6 +41,9 @@ pub struct Facts {
     /// The hosts that keep backups of it.
     #[serde(default)]
     pub backups: BTreeMap<HostName, Ipv4Addr>,
+    /// Whose names were taken out.
+    #[serde(default, skip_serializing_if = "Generations::is_empty")]
+    pub generations: Generations,
 }
 
 /// See the module.
@@ -57,12 +61,6 @@ const FACTS: &str = "cluster.json";
 
 /// Who is trusted to be etcd.
 const TRUSTED: &str = "trusted.crt";
-
-/// What a person's user at etcd begins with.
-pub const PERSON: &str = "evenkeel.user.";
-
-/// What the users of a host at etcd begin with.
-pub const HOST: &str = "evenkeel.host.";
 
 /// The names of both authorities.
 fn names(uid: &str) -> (String, String) {
@@ -211,15 +209,16 @@ impl Book {
                 Some(Role::Lead(controller)).filter(|_| leads && Controller::LEADING.contains(&controller));
             lead.into_iter().chain([Role::Host(host.clone(), controller)]).collect::<BTreeSet<_>>()
         };
+        let users = &self.facts.generations;
         let mut access: Access = if self.facts.separate {
-            let user = |controller| (user(host, Some(controller)), role(controller));
+            let user = |controller| (users.host(host, Some(controller)), role(controller));
             Controller::ALL.into_iter().map(user).collect()
         } else {
             let roles = Role::of_host(host, leads).into_iter().collect();
-            [(user(host, None), roles)].into()
+            [(users.host(host, None), roles)].into()
         };
         if self.facts.backups.contains_key(host) {
-            access.insert(backup_user(host), [Role::Root].into());
+            access.insert(users.backup(host), [Role::Root].into());
         }
         access
     }
@@ -242,17 +241,18 @@ impl Book {
     /// # Errors
     /// A certificate cannot be made.
     pub fn ticket(&self, host: &HostName, address: Ipv4Addr, joins: bool) -> Result<Ticket, Failure> {
+        let users = &self.facts.generations;
         let controllers = Controller::ALL.into_iter().map(Some).filter(|_| self.facts.separate);
         let identities = controllers.chain([None].into_iter().filter(|_| !self.facts.separate));
         let identities = identities
             .map(|controller| {
                 let name = controller.map_or(ALL, Controller::as_str).to_owned();
-                Ok((name, self.issue(self.clients.signer(), &user(host, controller))?))
+                Ok((name, self.issue(self.clients.signer(), &users.host(host, controller))?))
             })
             .collect::<Result<_, Failure>>()?;
         let etcd = self.leads(host).then(|| self.member(address, joins)).transpose()?;
         let backs_up = self.facts.backups.contains_key(host);
-        let backup = backs_up.then(|| self.issue(self.clients.signer(), &backup_user(host))).transpose()?;
+        let backup = backs_up.then(|| self.issue(self.clients.signer(), &users.backup(host))).transpose()?;
         Ok(Ticket {
             host: host.clone(),
             address,
@@ -286,26 +286,6 @@ impl Book {
             authority: self.peers.trusted(),
         })
     }
-}
-
-/// A host's user in etcd, or that of one controller there.
-fn user(host: &HostName, controller: Option<Controller>) -> String {
-    match controller {
-        None => format!("{HOST}{host}"),
-        Some(controller) => format!("{HOST}{host}.{controller}"),
-    }
-}
-
-/// Who makes backups of etcd on a host: with all rights, but gone with it.
-pub fn backup_user(host: &HostName) -> String {
-    format!("{}.backup", user(host, None))
-}
-
-/// Whether a user at etcd is a host, one of its controllers, or makes its backups.
-pub fn is_of_host(of: &str, host: &HostName) -> bool {
-    of == user(host, None)
-        || of == backup_user(host)
-        || Controller::ALL.into_iter().any(|controller| of == user(host, Some(controller)))
 }
 
 /// Writes a file as a whole or not at all, in a folder that nobody else looks into.

@@ -2,6 +2,7 @@
 
 pub mod book;
 pub mod deliver;
+pub mod generations;
 pub mod hold;
 pub mod images;
 pub mod machine;

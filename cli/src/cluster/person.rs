@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use evenkeel_sessions::Identity;
+
 use super::book::{Book, write};
 use crate::failure::Failure;
 
@@ -15,6 +17,12 @@ pub fn settle(folder: &Path, book: &Book, user: &str) -> Result<(), Failure> {
     write(&folder.join("me.crt"), 0o644, &me.cert)?;
     write(&folder.join("me.key"), 0o600, &me.key)?;
     settings(folder, book)
+}
+
+/// Whether that user's identity is in a folder.
+pub fn has(folder: &Path, user: &str) -> bool {
+    let [ca, cert, key] = ["ca.crt", "me.crt", "me.key"].map(|name| folder.join(name));
+    key.exists() && Identity { ca, cert, key }.name().is_ok_and(|name| name == user)
 }
 
 /// Writes where etcd is into a person's folder; files are named relative to it.

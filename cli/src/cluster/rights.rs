@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use evenkeel_api::access::Role;
 use evenkeel_api::name::HostName;
+use evenkeel_api::user::User;
 use evenkeel_etcd::rights::{Access, Admin, Change, Rights, changes, removal};
 use evenkeel_runtime::store::StoreError;
 
-use super::book::{HOST, is_of_host};
+use super::generations::Generations;
 use crate::failure::Failure;
 
 /// Makes `access` true at etcd; users that do not stand there stay as they are.
@@ -28,17 +29,36 @@ pub async fn renew(admin: &Admin) -> Result<(), Failure> {
     done.await.map_err(refused)
 }
 
-/// Takes from hosts that are none of `known` what is more than a host's: to lead, and to read all of etcd for backups.
+/// Takes from hosts that are none of `known` what is more than a host's: to lead, and to read all of etcd for backups. Whoever was
+/// taken out may do nothing.
 ///
 /// # Errors
 /// etcd does not answer, or refuses.
-pub async fn take_from_strangers(admin: &Admin, known: &BTreeSet<HostName>) -> Result<(), Failure> {
-    let done = async { admin.apply(&from_strangers(&admin.read().await?, known)).await };
+pub async fn take_from_strangers(
+    admin: &Admin,
+    known: &BTreeSet<HostName>,
+    generations: &Generations,
+) -> Result<(), Failure> {
+    let done = async {
+        admin.apply(&from_strangers(&admin.read().await?, known)).await?;
+        admin.apply(&generations.voided(&admin.read().await?)).await
+    };
+    done.await.map_err(refused)
+}
+
+/// Makes `access` true at etcd, and takes out whoever had these names before.
+///
+/// # Errors
+/// etcd does not answer, or refuses.
+pub async fn ensure_anew(admin: &Admin, access: &Access, generations: &Generations) -> Result<(), Failure> {
+    // The other way round their roles would go and come.
+    ensure(admin, access).await?;
+    let done = async { admin.apply(&generations.voided(&admin.read().await?)).await };
     done.await.map_err(refused)
 }
 
 fn from_strangers(stored: &Rights, known: &BTreeSet<HostName>) -> Vec<Change> {
-    let strange = |user: &str| user.starts_with(HOST) && !known.iter().any(|host| is_of_host(user, host));
+    let strange = |user: &str| matches!(user.parse(), Ok(User::Host { host, .. }) if !known.contains(&host));
     let is_root = |roles: &BTreeSet<String>| roles.contains(&Role::Root.to_string());
     let leads = |role: &str| matches!(role.parse(), Ok(Role::Lead(_)));
     let strangers = || stored.users.iter().filter(|(user, _)| strange(user));

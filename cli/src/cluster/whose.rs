@@ -108,6 +108,7 @@ mod tests {
 
     use super::*;
     use crate::cluster::book::Facts;
+    use crate::cluster::generations::Generations;
     use crate::cluster::person;
     use crate::output::Format;
 
@@ -145,6 +146,7 @@ mod tests {
             separate: false,
             members: [("h1".parse().unwrap(), [10, 0, 0, 11].into())].into(),
             backups: BTreeMap::new(),
+            generations: Generations::default(),
         };
         let none = need_book_in(home, &given(&[], None)).unwrap_err().message;
         assert!(none.contains("evenkeel init") && none.contains("evenkeel dev"), "{none}");

@@ -12,8 +12,9 @@ use tokio::time::timeout;
 use super::init;
 use super::upgrade::Upgrade;
 use crate::care::WATCH;
-use crate::cluster::book::{Book, PERSON};
+use crate::cluster::book::Book;
 use crate::cluster::deliver::Place;
+use crate::cluster::generations::person_of;
 use crate::cluster::{now, trust, whose};
 use crate::config::Settings;
 use crate::failure::Failure;
@@ -153,8 +154,8 @@ async fn people(book: &Book) -> Result<(), Failure> {
     let admin = Admin::new(&book.root()).map_err(Failure::new)?;
     let rights = admin.read().await?;
     // Whoever made the cluster has theirs already.
-    let others = rights.users.keys().filter(|user| **user != init::operator());
-    let names: Vec<_> = others.filter_map(|user| user.strip_prefix(PERSON)).collect();
+    let others = rights.users.keys().filter(|user| *user != init::OPERATOR);
+    let names: Vec<_> = others.filter_map(|user| person_of(user)).map(|name| name.to_string()).collect();
     say!("all hosts trust both authorities, and so do you");
     if !names.is_empty() {
         say!("these need a new folder each, by `evenkeel user add NAME … --to DIR`: {}", names.join(", "));
@@ -170,6 +171,7 @@ mod tests {
 
     use super::*;
     use crate::cluster::book::Facts;
+    use crate::cluster::generations::Generations;
 
     /// A cluster whose etcd is on h1, h2 and h3.
     fn book(home: &std::path::Path) -> Book {
@@ -182,6 +184,7 @@ mod tests {
             separate: false,
             members: members.into(),
             backups: BTreeMap::new(),
+            generations: Generations::default(),
         };
         Book::create(home, facts).unwrap()
     }

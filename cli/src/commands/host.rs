@@ -338,7 +338,7 @@ async fn admit(
     book.backs_up(name, address);
     book.save()?;
     let admin = Admin::new(&book.root()).map_err(Failure::new)?;
-    rights::ensure(&admin, &book.access(name)).await?;
+    rights::ensure_anew(&admin, &book.access(name), &book.facts.generations).await?;
     // A member of etcd, if it carries one, was there before.
     Ok((store, book.ticket(name, address, true)?))
 }

@@ -17,7 +17,8 @@ use evenkeel_runtime::env::Env;
 use evenkeel_runtime::store::{Store, TxnBuilder};
 
 use super::host;
-use crate::cluster::book::{Book, Facts, PERSON};
+use crate::cluster::book::{Book, Facts};
+use crate::cluster::generations::Generations;
 use crate::cluster::{images, machine, person, rights};
 use crate::failure::Failure;
 use crate::output::say;
@@ -50,13 +51,8 @@ pub struct Init {
     separate: bool,
 }
 
-/// The person who made the cluster.
-const OPERATOR: &str = "operator";
-
-/// That person's user at etcd.
-pub fn operator() -> String {
-    format!("{PERSON}{OPERATOR}")
-}
+/// The user at etcd of the person who made the cluster.
+pub const OPERATOR: &str = "evenkeel.user.operator";
 
 const READY_WITHIN: Duration = Duration::from_secs(60);
 
@@ -91,7 +87,7 @@ impl Init {
         say!("etcd answers to certificates alone, each with its own rights");
         machine::start(&ticket)?;
         host::joined(&store, &name).await?;
-        person::settle(&home, &book, &operator())?;
+        person::settle(&home, &book, OPERATOR)?;
         say!("\nThe cluster is there; this is its first host. What you hold of it is in {}:", home.display());
         say!("keep a copy where only you can read it. Next:\n");
         say!("  evenkeel status");
@@ -150,6 +146,7 @@ impl Init {
                 separate: self.separate,
                 members: BTreeMap::from([(name.clone(), address)]),
                 backups: BTreeMap::new(),
+                generations: Generations::default(),
             },
         )
     }
@@ -157,7 +154,7 @@ impl Init {
 
 fn access(book: &Book, name: &HostName) -> Access {
     let mut access = book.access(name);
-    access.insert(operator(), [Role::Operator].into());
+    access.insert(OPERATOR.to_owned(), [Role::Operator].into());
     access
 }
 

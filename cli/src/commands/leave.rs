@@ -15,8 +15,8 @@ use evenkeel_etcd::rights::{Admin, Rights, removal};
 use evenkeel_runtime::store::{Store, StoreError, TxnBuilder};
 
 use super::{availability, host};
-use crate::cluster::book::is_of_host;
 use crate::cluster::deliver::Place;
+use crate::cluster::generations::is_of_host;
 use crate::cluster::whose;
 use crate::config::Settings;
 use crate::failure::Failure;
@@ -90,6 +90,9 @@ impl Remove {
                 (Part::Empties, None) => {}
                 (Part::Forgets, _) => forget(&store, name).await?,
                 (Part::Voids, _) => {
+                    // First: were this cut off, whoever adds the host again would give its old certificates their rights back.
+                    book.facts.generations.retire_host(name);
+                    book.save()?;
                     let rights = admin.read().await?;
                     admin.apply(&removal(&rights, &users_of(&rights, name))).await?;
                 }

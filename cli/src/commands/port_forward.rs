@@ -16,7 +16,7 @@ use crate::config::Settings;
 use crate::failure::Failure;
 use crate::output::{complain, say};
 use crate::sessions::target::Target;
-use crate::sessions::{Begun, Desk};
+use crate::sessions::{Begun, Desk, Door};
 
 /// Of what, and which.
 #[derive(Debug, Args)]
@@ -111,9 +111,9 @@ impl Stands {
                 accepted = listener.accept() => match accepted {
                     Ok((stream, _)) => {
                         let (desk, host) = (desk.clone(), self.host.clone());
-                        let (address, token, tell) = (self.begun.address, self.token, tell.clone());
+                        let (door, token, tell) = (self.begun.door, self.token, tell.clone());
                         tokio::spawn(async move {
-                            if let Err(failure) = carry(&desk, &host, address, token, stream).await {
+                            if let Err(failure) = carry(&desk, &host, door, token, stream).await {
                                 let _over = tell.send(failure).await;
                             }
                         });
@@ -148,11 +148,11 @@ impl Stands {
 async fn carry(
     desk: &Desk,
     host: &HostName,
-    address: std::net::SocketAddr,
+    door: Door,
     token: Challenge,
     stream: TcpStream,
 ) -> Result<(), Failure> {
-    let (sender, mut receiver) = desk.join(host, address, token).await?.split();
+    let (sender, mut receiver) = desk.join(host, door, token).await?.split();
     let (from, to) = stream.into_split();
     match pipe(&sender, &mut receiver, from, to, Frame::Input).await {
         Ok(()) => {
@@ -211,7 +211,7 @@ mod tests {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new(1));
         let desk = Desk::of(store.clone(), "ann");
         let (near, _far) = tokio::io::duplex(64);
-        let begun = Begun { link: Link::over(near), token: None, address };
+        let begun = Begun { link: Link::over(near), token: None, door: Door { address, generation: 0 } };
         let mut stands = Stands { copy: copy.clone(), host: host.clone(), token: Challenge(2), begun };
         let _connection = TcpStream::connect(here.local_addr().unwrap()).await.unwrap();
         let key = Key::Instance(host, copy.clone());

@@ -88,7 +88,7 @@ impl Restore {
         crate::cluster::rights::ensure(&admin, &book.access(host)).await?;
         // Removed after the backup, they are in it still.
         let hosts = known.into_keys().collect();
-        crate::cluster::rights::take_from_strangers(&admin, &hosts).await?;
+        crate::cluster::rights::take_from_strangers(&admin, &hosts, &book.facts.generations).await?;
         let store: Arc<dyn Store> = Arc::new(EtcdStore::new(&book.root()).map_err(Failure::new)?);
         let left_out = etcd::tell(&book, &store, etcd::How::AtOnce, None).await?;
         person::settings(&home, &book)?;
@@ -99,9 +99,6 @@ impl Restore {
         say!("  evenkeel recover              what it lacks, and both ways out; until then nothing changes");
         say!(
             "  evenkeel host add ADDRESS     for each host that came after the backup, and `user add` for people"
-        );
-        say!(
-            "  evenkeel user list            whoever was removed after the backup may do again what they might: `user remove`"
         );
         etcd::all_told(&left_out)
     }

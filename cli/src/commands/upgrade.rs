@@ -140,7 +140,7 @@ impl Upgrade {
         let level = work.all().await?;
         if let Some(book) = book {
             book.save()?;
-            person::settle(&Book::home()?, book, &init::operator())?;
+            person::settle(&Book::home()?, book, init::OPERATOR)?;
         }
         raise(&work.store, level, self.finish).await
     }

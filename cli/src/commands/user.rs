@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use evenkeel_api::access::Role;
 use evenkeel_api::name::Namespace;
-use evenkeel_etcd::rights::{Access, Admin, removal};
+use evenkeel_etcd::rights::{Access, Admin, Change, removal};
 
-use crate::cluster::book::{Book, PERSON};
+use super::init::OPERATOR;
+use crate::cluster::book::Book;
+use crate::cluster::generations::person_of;
 use crate::cluster::{person, rights, whose};
 use crate::config::Settings;
 use crate::failure::Failure;
@@ -74,16 +76,29 @@ impl User {
     /// # Errors
     /// This is not where the cluster was made, or etcd does not answer.
     pub async fn run(&self, settings: &Settings) -> Result<(), Failure> {
-        let book = whose::need_book(settings)?;
+        let mut book = match self.verb {
+            Verb::Remove { .. } => whose::need_book_to_change(settings)?,
+            Verb::List | Verb::Add(_) => whose::need_book(settings)?,
+        };
         let admin = Admin::new(&book.root()).map_err(Failure::new)?;
         match &self.verb {
             Verb::List => list(&admin).await,
             Verb::Add(add) => add.run(&book, &admin).await,
             Verb::Remove { name } => {
-                let gone = removal(&admin.read().await?, &BTreeSet::from([format!("{PERSON}{name}")]));
+                let rights = admin.read().await?;
+                let users = rights.users.keys().filter(|user| person_of(user).as_ref() == Some(name));
+                let gone = removal(&rights, &users.cloned().collect());
                 if gone.is_empty() {
                     return Err(Failure::new(format!("there is no user {name}: see `evenkeel user list`")));
                 }
+                if gone.contains(&Change::RemoveUser(OPERATOR.to_owned())) {
+                    return Err(Failure::new(
+                        "operator is whoever has the cluster's authorities, here: that is not taken from them",
+                    ));
+                }
+                // First: were this cut off, whoever adds them again would give the old certificate its rights back.
+                book.facts.generations.retire_person(name);
+                book.save()?;
                 admin.apply(&gone).await?;
                 say!("{name} may do nothing any more");
                 Ok(())
@@ -105,9 +120,10 @@ impl Add {
             )));
         }
         let folder = self.to.clone().unwrap_or_else(|| Path::new(".").join(self.name.to_string()));
-        let user = format!("{PERSON}{}", self.name);
-        rights::ensure(admin, &Access::from([(user.clone(), roles)])).await?;
-        if folder.join("me.key").exists() {
+        let user = book.facts.generations.person(&self.name);
+        let access = Access::from([(user.clone(), roles)]);
+        rights::ensure_anew(admin, &access, &book.facts.generations).await?;
+        if person::has(&folder, &user) {
             say!(
                 "{} has an identity in {} already; what it may do is as you said now",
                 self.name,
@@ -123,14 +139,14 @@ impl Add {
 
 async fn list(admin: &Admin) -> Result<(), Failure> {
     let rights = admin.read().await?;
-    let people = rights.users.iter().filter_map(|(user, roles)| Some((user.strip_prefix(PERSON)?, roles)));
+    let people = rights.users.iter().filter_map(|(user, roles)| Some((person_of(user)?, roles)));
     let rows = people
         .map(|(name, roles)| {
             let roles: Vec<_> = roles
                 .iter()
                 .map(|role| role.trim_start_matches("evenkeel.").replacen("team.", "team ", 1))
                 .collect();
-            vec![name.to_owned(), roles.join(", ")]
+            vec![name.to_string(), roles.join(", ")]
         })
         .collect();
     table(&["USER", "MAY"], rows, "no users");

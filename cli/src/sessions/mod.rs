@@ -11,7 +11,7 @@ use evenkeel_api::name::HostName;
 use evenkeel_api::record::{Accepted, Facts};
 use evenkeel_api::session::{Action, Challenge, Session};
 use evenkeel_runtime::store::{Store, StoreError, TxnBuilder};
-use evenkeel_sessions::{Frame, Identity, Link, Opening, call};
+use evenkeel_sessions::{Frame, Hello, Identity, Link, Opening, Refused, call};
 
 use crate::config::{self, Settings};
 use crate::failure::Failure;
@@ -46,7 +46,16 @@ pub struct Begun {
     /// What further connections of it show.
     pub token: Option<Challenge>,
     /// Where they go.
+    pub door: Door,
+}
+
+/// Where a host answers for its copies, and as whom.
+#[derive(Debug, Clone, Copy)]
+pub struct Door {
+    /// Its address and port.
     pub address: SocketAddr,
+    /// The generation of its users at etcd.
+    pub generation: u32,
 }
 
 impl Desk {
@@ -74,10 +83,9 @@ impl Desk {
     /// # Errors
     /// It does not answer, or refuses; or etcd refuses, as one has not the right.
     pub async fn ask(&self, host: &HostName, action: Action) -> Result<Begun, Failure> {
-        let address = self.address(host).await?;
-        let away =
-            |error: evenkeel_sessions::Refused| Failure::new(format!("host {host} does not answer: {error}"));
-        let (hello, mut link) = call(host, address, self.identity.as_ref()).await.map_err(away)?;
+        let door = self.door(host).await?;
+        let away = |error: Refused| Failure::new(format!("host {host} does not answer: {error}"));
+        let (hello, mut link) = self.call(host, door).await.map_err(away)?;
         let key = Key::asks(&action, hello.challenge);
         let session = Session { by: self.by.clone(), host: host.clone(), action };
         let lease = self.store.grant(KEPT).await?;
@@ -95,7 +103,7 @@ impl Desk {
         // It has been looked at; if this fails, time takes it away.
         let _late = self.store.revoke(lease.id).await;
         match answer {
-            Ok(Frame::Accepted(token)) => Ok(Begun { link, token, address }),
+            Ok(Frame::Accepted(token)) => Ok(Begun { link, token, door }),
             Ok(Frame::Refused(why)) => Err(Failure::new(format!("host {host}: {why}"))),
             Ok(_) => Err(Failure::new(format!(
                 "host {host} gives an answer that is none: is its version another?"
@@ -108,13 +116,8 @@ impl Desk {
     ///
     /// # Errors
     /// The host does not answer, or the session is over.
-    pub async fn join(
-        &self,
-        host: &HostName,
-        address: SocketAddr,
-        token: Challenge,
-    ) -> Result<Link, Failure> {
-        let (_, mut link) = call(host, address, self.identity.as_ref()).await.map_err(Failure::new)?;
+    pub async fn join(&self, host: &HostName, door: Door, token: Challenge) -> Result<Link, Failure> {
+        let (_, mut link) = self.call(host, door).await.map_err(Failure::new)?;
         link.send(Frame::Open(Opening::Join(token))).await.map_err(Failure::new)?;
         match link.receive().await.map_err(Failure::new)? {
             Frame::Accepted(_) => Ok(link),
@@ -144,19 +147,24 @@ impl Desk {
         }
     }
 
-    /// Where a host answers for its copies.
-    async fn address(&self, host: &HostName) -> Result<SocketAddr, Failure> {
+    async fn call(&self, host: &HostName, door: Door) -> Result<(Hello, Link), Refused> {
+        call(host, door.generation, door.address, self.identity.as_ref()).await
+    }
+
+    async fn door(&self, host: &HostName) -> Result<Door, Failure> {
         let key = Key::Accepted(ObjectRef::Host(host.clone()));
         let accepted = snapshot::get::<Accepted<HostSpec>>(&self.store, &key).await?;
         let accepted = accepted.ok_or_else(|| Failure::new(format!("there is no host {host}")))?;
         let facts = snapshot::get::<Facts>(&self.store, &Key::Facts(host.clone())).await?;
-        let port = facts.and_then(|facts| facts.value.sessions).ok_or_else(|| {
+        let facts = facts.map(|facts| facts.value).unwrap_or_default();
+        let port = facts.sessions.ok_or_else(|| {
             Failure::new(format!(
                 "host {host} does not answer for its copies: its controllers are of a version before that, or \
                  EVENKEEL_SESSIONS_PORT is 0 there"
             ))
         })?;
-        Ok(SocketAddr::from((accepted.value.spec.address, port)))
+        let address = SocketAddr::from((accepted.value.spec.address, port));
+        Ok(Door { address, generation: facts.generation })
     }
 }
 

@@ -22,12 +22,13 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[error("{0}")]
 pub struct Refused(pub String);
 
-/// Calls `host`: with certificates if we have one, and then it must have one, too.
+/// Calls `host`: with certificates if we have one, and then it must have one, too, of its users' `generation`.
 ///
 /// # Errors
 /// It does not answer, or is not that host.
 pub async fn call(
     host: &HostName,
+    generation: u32,
     address: SocketAddr,
     identity: Option<&Identity>,
 ) -> Result<(Hello, Link), Refused> {
@@ -37,7 +38,7 @@ pub async fn call(
         let mut link = match identity {
             None => Link::over(stream),
             Some(identity) => {
-                let config = identity.calling(host).map_err(|error| Refused(chain(&error)))?;
+                let config = identity.calling(host, generation).map_err(|error| Refused(chain(&error)))?;
                 let name = ServerName::IpAddress(address.ip().into());
                 let connecting = TlsConnector::from(Arc::new(config)).connect(name, stream);
                 Link::over(connecting.await.map_err(|error| Refused(meaning(&error)))?)

@@ -5,7 +5,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use evenkeel_api::key::Controller;
 use evenkeel_api::name::HostName;
+use evenkeel_api::user::{Part, User};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
@@ -81,10 +83,10 @@ impl Identity {
             .map_err(|source| self.of_no_use(source))
     }
 
-    /// For who calls `host`.
-    pub(crate) fn calling(&self, host: &HostName) -> Result<ClientConfig, TlsError> {
+    /// For who calls `host`, whose users are of that generation.
+    pub(crate) fn calling(&self, host: &HostName, generation: u32) -> Result<ClientConfig, TlsError> {
         let Loaded { everybody, chain, key } = self.load()?;
-        let verifier = Arc::new(HostVerifier { everybody, host: host.clone() });
+        let verifier = Arc::new(HostVerifier { everybody, host: host.clone(), generation });
         ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .and_then(|builder| {
@@ -130,16 +132,20 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
 struct HostVerifier {
     everybody: Arc<dyn ClientCertVerifier>,
     host: HostName,
+    generation: u32,
 }
 
 impl HostVerifier {
     /// The names that certificates of the host's instance controller have: of all its controllers, or of this one
     /// alone; or, where somebody makes certificates of their own, just the host's.
     fn is_named_right(&self, name: &str) -> bool {
-        let host = &self.host;
-        [format!("evenkeel.host.{host}"), format!("evenkeel.host.{host}.instance"), host.to_string()]
-            .iter()
-            .any(|right| right == name)
+        match name.parse() {
+            Ok(User::Host { host, generation, part: Part::All | Part::One(Controller::Instance) }) => {
+                host == self.host && generation == self.generation
+            }
+            Ok(_) => false,
+            Err(_) => self.generation == 0 && name == self.host.as_str(),
+        }
     }
 }
 

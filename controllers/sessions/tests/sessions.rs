@@ -63,7 +63,7 @@ async fn asked(
     session: Session,
     note: bool,
 ) -> Result<(Frame, Link), Refused> {
-    let (hello, mut link) = call(&host(), address, identity).await?;
+    let (hello, mut link) = call(&host(), 0, address, identity).await?;
     if note {
         echo.0.lock().unwrap().push((hello.challenge, session.clone()));
     }
@@ -86,7 +86,7 @@ async fn a_session_is_what_was_noted_down_for_its_own_connection() {
     let elsewhere = Session { host: "h2".parse().unwrap(), ..session("ann", usage()) };
     let (answer, _) = asked(&echo, address, None, elsewhere, true).await.unwrap();
     assert!(matches!(answer, Frame::Refused(why) if why.contains("h1")));
-    assert!(call(&"h2".parse().unwrap(), address, None).await.err().unwrap().0.contains("h1"));
+    assert!(call(&"h2".parse().unwrap(), 0, address, None).await.err().unwrap().0.contains("h1"));
 }
 
 #[tokio::test]
@@ -96,7 +96,7 @@ async fn further_connections_join_while_the_first_one_stands() {
     let (answer, first) = asked(&echo, address, None, session("ann", action), true).await.unwrap();
     let Frame::Accepted(Some(token)) = answer else { panic!("{answer:?}") };
     let join = async |token| {
-        let (_, mut link) = call(&host(), address, None).await.unwrap();
+        let (_, mut link) = call(&host(), 0, address, None).await.unwrap();
         link.send(Frame::Open(Opening::Join(token))).await.unwrap();
         (link.receive().await.unwrap(), link)
     };
@@ -218,21 +218,29 @@ async fn who_is_not_the_host_is_not_spoken_with_and_who_is_nobody_is_not_heard()
     let ann = pki.identity(&pki.clients, "evenkeel.user.ann");
     for (authority, name) in [
         (&pki.clients, "evenkeel.host.h2"),
+        (&pki.clients, "evenkeel.host.h1@1"),
         (&pki.clients, "evenkeel.host.h1.dns"),
         (&pki.clients, "evenkeel.user.eve"),
         (&pki.others, "evenkeel.host.h1"),
     ] {
         let (_, address) = serving(Some(pki.identity(authority, name))).await;
-        let refused = call(&host(), address, Some(&ann)).await;
+        let refused = call(&host(), 0, address, Some(&ann)).await;
         assert!(refused.is_err(), "{name} passes for host h1");
     }
+    // Whoever was that host before its name was given again.
+    for name in ["evenkeel.host.h1", "h1"] {
+        let (_, address) = serving(Some(pki.identity(&pki.clients, name))).await;
+        assert!(call(&host(), 1, address, Some(&ann)).await.is_err(), "{name} passes for the host of now");
+    }
+    let (_, address) = serving(Some(pki.identity(&pki.clients, "evenkeel.host.h1@1"))).await;
+    assert!(call(&host(), 1, address, Some(&ann)).await.is_ok());
     let (_, address) = serving(Some(pki.identity(&pki.clients, "evenkeel.host.h1"))).await;
     let forged = pki.identity(&pki.others, "evenkeel.user.forged");
     for nobody in [None, Some(&forged)] {
-        assert!(call(&host(), address, nobody).await.is_err());
+        assert!(call(&host(), 0, address, nobody).await.is_err());
     }
     // A host without certificates is no host of a cluster that has them.
     let (_, address) = serving(None).await;
-    let refused = call(&host(), address, Some(&ann)).await.err().unwrap();
+    let refused = call(&host(), 0, address, Some(&ann)).await.err().unwrap();
     assert!(!refused.0.is_empty());
 }

@@ -1,6 +1,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;
+use crate::cluster::generations::is_of_host;
 
 fn facts(separate: bool) -> Facts {
     Facts {
@@ -10,6 +11,7 @@ fn facts(separate: bool) -> Facts {
         etcd_image: "r/etcd:3".to_owned(),
         separate,
         backups: BTreeMap::new(),
+        generations: Generations::default(),
         members: [
             ("h1".parse().unwrap(), [10, 0, 0, 11].into()),
             ("h2".parse().unwrap(), [10, 0, 0, 12].into()),

@@ -14,7 +14,7 @@ use evenkeel_runtime::store::{Store, StoreError};
 
 use super::decide::{Seen, peer_url, without};
 use super::tell::{How, tell};
-use crate::cluster::book::{Book, backup_user};
+use crate::cluster::book::Book;
 use crate::cluster::deliver::Place;
 use crate::cluster::rights;
 use crate::failure::Failure;
@@ -187,7 +187,9 @@ impl Work {
                 place.asks(NO_BACKUPS).await?;
                 self.book.facts.backups.remove(host);
                 let stored = self.admin.read().await?;
-                self.admin.apply(&removal(&stored, &BTreeSet::from([backup_user(host)]))).await?;
+                self.admin
+                    .apply(&removal(&stored, &BTreeSet::from([self.book.facts.generations.backup(host)])))
+                    .await?;
             }
         }
         self.book.save()?;

@@ -21,7 +21,7 @@ use evenkeel_runtime::writer::{Outcome, WriteError, Writer};
 
 use super::machine::MachineError;
 use super::memory::Memory;
-use super::{Error, HostDeps, object};
+use super::{Error, HostDeps, HostSettings, object};
 
 /// The label of all that is ours.
 const CLUSTER_LABEL: &str = "evenkeel.cluster";
@@ -152,7 +152,8 @@ impl Card {
         let engine = engine(&*self.deps.engine, uid).await.map_err(PassError::Engine)?;
         let (address, version) = (self.deps.settings.address, &self.deps.settings.version);
         let found = facts(address, &machine, &engine, version, self.has_watchdog());
-        Ok(Facts { sessions: self.deps.settings.sessions, ..found })
+        let HostSettings { sessions, generation, .. } = self.deps.settings;
+        Ok(Facts { sessions, generation, ..found })
     }
 
     fn has_watchdog(&self) -> bool {

@@ -62,6 +62,8 @@ pub struct HostSettings {
     pub version: String,
     /// The port at which people reach its copies, if they do.
     pub sessions: Option<u16>,
+    /// The generation of its users at etcd.
+    pub generation: u32,
     /// How long after its last renewal the host counts as gone.
     pub lease_ttl: Duration,
     /// How often the lease is renewed.
@@ -79,6 +81,7 @@ impl HostSettings {
             boot_id,
             version,
             sessions: None,
+            generation: 0,
             lease_ttl: ALIVE_TTL,
             renew_every: Duration::from_millis(700),
             observe_every: Duration::from_secs(15),

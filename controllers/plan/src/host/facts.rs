@@ -87,6 +87,7 @@ pub fn facts(lan: Ipv4Addr, machine: &Machine, engine: &Engine, evenkeel: &str, 
         watchdog,
         // Set by hand, not found.
         sessions: None,
+        generation: 0,
     }
 }
 

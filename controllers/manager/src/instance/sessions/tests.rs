@@ -62,7 +62,7 @@ impl World {
 
     /// Asks for it, with the right to.
     async fn ask(&self, action: Action) -> Link {
-        let (hello, mut link) = call(&host(), self.address, None).await.unwrap();
+        let (hello, mut link) = call(&host(), 0, self.address, None).await.unwrap();
         let key = Key::asks(&action, hello.challenge);
         let session = Session { by: "ann".into(), host: host(), action };
         let put = TxnBuilder::new().put(&key, serde_json::to_vec(&session).unwrap());
@@ -221,14 +221,14 @@ async fn usage_is_of_running_copies_and_each_round_has_an_end() {
 async fn a_port_needs_an_address() {
     let world = World::new().await;
     let action = Action::Forward { copy: copy(), port: 80 };
-    let (hello, mut link) = call(&host(), world.address, None).await.unwrap();
+    let (hello, mut link) = call(&host(), 0, world.address, None).await.unwrap();
     let session = Session { by: "ann".into(), host: host(), action: action.clone() };
     let put =
         TxnBuilder::new().put(&Key::asks(&action, hello.challenge), serde_json::to_vec(&session).unwrap());
     world.store.client(2).commit(&put.build().unwrap()).await.unwrap();
     link.send(Frame::Open(Opening::Ask(session))).await.unwrap();
     let Frame::Accepted(Some(token)) = link.receive().await.unwrap() else { panic!("no token") };
-    let (_, mut joined) = call(&host(), world.address, None).await.unwrap();
+    let (_, mut joined) = call(&host(), 0, world.address, None).await.unwrap();
     joined.send(Frame::Open(Opening::Join(token))).await.unwrap();
     assert_eq!(joined.receive().await.unwrap(), Frame::Accepted(None));
     assert!(matches!(joined.receive().await.unwrap(), Frame::Refused(why) if why.contains("no address")));
@@ -270,7 +270,7 @@ async fn only_what_the_store_holds_word_for_word_is_done_and_what_changes_someth
         (Some(session("eve", exec(&["ls"], false))), session("ann", exec(&["ls"], false))),
         (Some(session("ann", logs(false))), session("ann", exec(&["ls"], false))),
     ] {
-        let (hello, mut link) = call(&host(), world.address, None).await.unwrap();
+        let (hello, mut link) = call(&host(), 0, world.address, None).await.unwrap();
         if let Some(held) = held {
             put(&Key::asks(&held.action, hello.challenge), &held).await;
         }
@@ -300,7 +300,7 @@ async fn a_host_answers_where_it_says() {
     let sessions = Sessions { listen: free, identity: None, connect: Arc::new(move || Ok(edges.clone())) };
     sessions.begin(&host(), &env, &writer).unwrap();
     let answered = async {
-        while call(&host(), free, None).await.is_err() {
+        while call(&host(), 0, free, None).await.is_err() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
