@@ -1,61 +1,17 @@
 //! What arrives is put aside first, and in its place once all of it is there.
 
 use std::ffi::OsStr;
-use std::fs::{self, DirBuilder, Metadata, Permissions};
+use std::fs::{self, Metadata, Permissions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 /// Which bits of a mode an archive may set.
 const MODE: u32 = 0o777;
 /// The owner may look into a folder.
 const SEEN: u32 = 0o500;
 /// The owner may look into a folder, and change what is in it.
-const OWNED: u32 = 0o700;
-
-/// A folder for what is not whole yet, into which nobody else looks. It goes with all that is left in it.
-pub struct Aside(PathBuf);
-
-impl Aside {
-    /// One within `folder`, so that what is in it can be moved to its place at once.
-    ///
-    /// # Errors
-    /// It cannot be made.
-    pub fn within(folder: &Path) -> io::Result<Self> {
-        for n in 0..100 {
-            let path = folder.join(format!(".evenkeel-cp.{}.{n}", std::process::id()));
-            match DirBuilder::new().mode(OWNED).create(&path) {
-                Ok(()) => return Ok(Self(path)),
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(said(&path, &error)),
-            }
-        }
-        Err(io::Error::other("no folder for what arrives can be made"))
-    }
-
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Aside {
-    fn drop(&mut self) {
-        open_up(&self.0);
-        let _left = fs::remove_dir_all(&self.0);
-    }
-}
-
-/// Makes folders such that what is in them can be removed, whatever modes they came with.
-fn open_up(top: &Path) {
-    let mut folders = vec![top.to_owned()];
-    while let Some(folder) = folders.pop() {
-        let _not_ours = fs::set_permissions(&folder, Permissions::from_mode(OWNED));
-        let Ok(entries) = fs::read_dir(&folder) else { continue };
-        let below = entries.flatten().filter(|entry| entry.file_type().is_ok_and(|is| is.is_dir()));
-        folders.extend(below.map(|entry| entry.path()));
-    }
-}
+pub const OWNED: u32 = 0o700;
 
 /// Whether `folder` holds one thing, called `name`, and nothing else.
 ///
