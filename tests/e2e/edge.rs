@@ -51,7 +51,7 @@ fn https_is_answered_by_every_host_while_copies_come_and_go() {
         for client in clients {
             client.finish().is_without_failures(100);
         }
-        take_from_hosts(lab);
+        lab.take_from_hosts();
     });
 }
 
@@ -94,12 +94,6 @@ fn give_to_hosts(lab: &Lab, folder: &Path) {
     );
     for host in lab.hosts() {
         lab.exec(&host, &["sh", "-c", &script]).ok();
-    }
-}
-
-fn take_from_hosts(lab: &Lab) {
-    for host in lab.hosts() {
-        lab.exec(&host, &["rm", "-r", "/etc/evenkeel-edge", "/etc/evenkeel/policy.d"]).ok();
     }
 }
 

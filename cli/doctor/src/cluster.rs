@@ -58,7 +58,7 @@ fn members(chart: &mut Chart, found: &Cluster) {
     for (name, member) in &found.members {
         let mut of_member = member.host.as_ref().map_or_else(Chart::of_cluster, Chart::of_host);
         let at = member.host.as_ref().map_or_else(|| name.clone(), ToString::to_string);
-        self::member(&mut of_member, name, &at, member);
+        self::member(&mut of_member, name, &at, member, found);
         chart.findings.append(&mut of_member.findings);
     }
     let votes = found.members.values().filter(|member| !member.learns).count();
@@ -69,7 +69,10 @@ fn members(chart: &mut Chart, found: &Cluster) {
                 1 => "etcd has one member: without it nothing is decided",
                 _ => "etcd has two members: without either of them nothing is decided",
             },
-            "evenkeel etcd add HOST, until there are three",
+            found.mend(
+                "evenkeel etcd add HOST, until there are three",
+                "etcdctl member add, until there are three",
+            ),
         );
     }
     let leaders: BTreeSet<u64> = answers(found).map(|(_, answer)| answer.leader).collect();
@@ -89,21 +92,25 @@ fn members(chart: &mut Chart, found: &Cluster) {
     }
 }
 
-fn member(chart: &mut Chart, name: &str, at: &str, member: &Member) {
+fn member(chart: &mut Chart, name: &str, at: &str, member: &Member, found: &Cluster) {
     let check = "members";
-    let add = format!("evenkeel etcd add {at}");
+    let add = found.mend(&format!("evenkeel etcd add {at}"), "start that member as its makers say");
     match &member.answer {
         None => chart.hurts(check, format!("etcd's member {name} has never started"), add),
         Some(Err(why)) => chart.hurts(
             check,
             format!("etcd's member {name} does not answer: {why}"),
-            format!(
-                "on {at}: evenkeel-etcd start; if its data are lost: evenkeel etcd replace {at}; if the machine will not \
-                 come back: evenkeel etcd remove {at} --dead"
+            found.mend(
+                &format!(
+                    "on {at}: evenkeel-etcd start; if its data are lost: evenkeel etcd replace {at}; if the machine will \
+                     not come back: evenkeel etcd remove {at} --dead"
+                ),
+                &format!("start etcd on {at}; if it will not come back: etcdctl member remove, then member add"),
             ),
         ),
         Some(Ok(_)) if member.learns => {
-            chart.warns(check, format!("etcd's member {name} does not vote yet"), add);
+            let vote = found.mend(&format!("evenkeel etcd add {at}"), "etcdctl member promote");
+            chart.warns(check, format!("etcd's member {name} does not vote yet"), vote);
         }
         Some(Ok(_)) => chart.fine(check, format!("etcd's member {name} answers")),
     }
@@ -117,8 +124,10 @@ fn versions(chart: &mut Chart, found: &Cluster) {
         let each: Vec<String> = versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
         each.join(", ")
     };
-    let upgrade =
-        "evenkeel upgrade --etcd-image IMAGE, of 3.5.30 or later; an etcd of your own, as its makers say";
+    let upgrade = &found.mend(
+        "evenkeel upgrade --etcd-image IMAGE, of 3.5.30 or later",
+        "3.5.30 or later, as its makers say",
+    );
     let lowest = versions.values().filter_map(|version| numbers(version)).min();
     if lowest.is_some_and(|lowest| lowest < OLDEST) {
         return chart.hurts(check, format!("etcd is too old: {}; 3.4 or later is needed", said()), upgrade);
@@ -146,7 +155,7 @@ fn room(chart: &mut Chart, found: &Cluster, machines: &BTreeMap<HostName, Asked<
         let quota = answer.quota.or(here).unwrap_or(QUOTA).max(1);
         let share = answer.size.saturating_mul(100) / quota;
         let what = format!("etcd's member {name} holds {} MiB, {share} % of what it may", answer.size >> 20);
-        let mend = "evenkeel etcd defrag";
+        let mend = found.mend("evenkeel etcd defrag", "etcdctl defrag, of each member");
         let air = answer.size > SMALL && answer.used < answer.size / 2;
         match share {
             80.. => chart.hurts("etcd-room", format!("{what}: when it is full it takes no writes"), mend),
@@ -168,12 +177,15 @@ fn alarms(chart: &mut Chart, found: &Cluster) {
             "NOSPACE" => chart.hurts(
                 check,
                 "etcd is full (NOSPACE) and takes no writes: nothing new is decided",
-                "evenkeel etcd defrag",
+                found.mend("evenkeel etcd defrag", "etcdctl compact, defrag of each member, alarm disarm"),
             ),
             "CORRUPT" => chart.hurts(
                 check,
                 "a member of etcd holds other data than the rest (CORRUPT)",
-                "evenkeel etcd replace HOST, of the member that `etcdctl endpoint hashkv --cluster` shows to differ",
+                found.mend(
+                    "evenkeel etcd replace HOST, of the member that `etcdctl endpoint hashkv --cluster` shows to differ",
+                    "etcdctl member remove of that member, then member add",
+                ),
             ),
             other => chart.hurts(check, format!("etcd raises the alarm {other}"), "etcdctl alarm list"),
         }
@@ -196,7 +208,10 @@ fn guarded(chart: &mut Chart, found: &Cluster) {
         Some(true) if found.tls && found.alarms.is_empty() => chart.hurts(
             "access",
             "etcd's access control is off: every host and person may change everything",
-            "evenkeel init, with the same words as at first",
+            found.mend(
+                "evenkeel init, with the same words as at first",
+                "etcdctl auth enable (docs/security.md)",
+            ),
         ),
         Some(false) => chart.fine("access", "etcd lets everyone do what is theirs"),
         _ => {}
@@ -242,17 +257,26 @@ fn hosts(chart: &mut Chart, found: &Cluster) {
     }
 }
 
+impl Cluster {
+    /// What mends something that takes what whoever made the cluster keeps of it. Of others nobody can tell whether it was made
+    /// by `evenkeel init` elsewhere, or is an etcd of their own.
+    fn mend(&self, with_book: &str, with_own: &str) -> String {
+        match self.backups {
+            Some(_) => with_book.to_owned(),
+            None => format!("where the cluster was made: {with_book}; with an etcd of your own: {with_own}"),
+        }
+    }
+}
+
 /// How a host that will not come back leaves the cluster.
 fn farewell(name: &HostName, found: &Cluster) -> String {
-    // Nobody has told of backups: etcd is not of our making, and neither are its members and rights.
-    if found.backups.is_none() {
-        return format!("evenkeel delete host {name}");
-    }
-    let remove = format!("evenkeel host remove {name} --dead");
+    let (mut remove, mut delete) =
+        (format!("evenkeel host remove {name} --dead"), format!("evenkeel delete host {name}"));
     if found.members.values().any(|member| member.host.as_ref() == Some(name)) {
-        return format!("evenkeel etcd remove {name} --dead, then {remove}");
+        remove = format!("evenkeel etcd remove {name} --dead, then {remove}");
+        delete = format!("etcdctl member remove, then {delete}");
     }
-    remove
+    found.mend(&remove, &delete)
 }
 
 fn host(chart: &mut Chart, name: &HostName, host: &Host, found: &Cluster) {

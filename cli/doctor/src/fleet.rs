@@ -28,7 +28,8 @@ pub fn fleet(machines: &BTreeMap<HostName, Asked<Machine>>) -> Vec<Finding> {
         chart.warns(
             "program",
             format!("the command evenkeel is not the same on all hosts: {}", said.join(", ")),
-            "evenkeel host add ADDRESS, of each that is behind, puts this one there",
+            "where the cluster was made: evenkeel host add ADDRESS, of each that is behind; with an etcd of your own: copy \
+             /usr/local/bin/evenkeel to each",
         );
     }
     findings.append(&mut chart.findings);

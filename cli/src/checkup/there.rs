@@ -25,7 +25,10 @@ pub fn machine(place: &Place) -> Asked<Machine> {
     let said = place.ask(ASK).map_err(|failure| failure.message)?;
     let after = crate::cluster::now();
     let said: Said = serde_json::from_str(&said).map_err(|error| {
-        format!("what its program says is not understood ({error}): `evenkeel host add` puts this one there")
+        format!(
+            "what its program says is not understood ({error}): `evenkeel host add`, where the cluster was made, puts that one \
+             there, or copy it to /usr/local/bin/evenkeel"
+        )
     })?;
     let mut machine = said.machine?;
     machine.ahead = Some(ahead(machine.clock, before, after));

@@ -1,22 +1,23 @@
 //! `evenkeel port-forward`: a port of a copy, on this machine.
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use evenkeel_api::key::Key;
 use evenkeel_api::name::{HostName, InstanceId, Namespace};
 use evenkeel_api::session::{Action, Challenge};
-use evenkeel_sessions::{Frame, pipe};
+use evenkeel_sessions::{Frame, Link, pipe};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::sleep;
 
 use crate::config::Settings;
 use crate::failure::Failure;
 use crate::output::{complain, say};
 use crate::sessions::target::Target;
-use crate::sessions::{Begun, Desk, Door};
+use crate::sessions::{Begun, Desk};
 
 /// Of what, and which.
 #[derive(Debug, Args)]
@@ -40,6 +41,9 @@ pub struct PortForward {
     namespace: Option<Namespace>,
 }
 
+/// Connections that are begun at once, until the host has let them in: it hangs up on more than 32 from one address, and a
+/// second command here may have as many.
+const AT_ONCE: usize = 16;
 /// Connections that failed, until it is looked why.
 const WAITING: usize = 16;
 /// Until another copy is looked for.
@@ -106,14 +110,21 @@ impl Stands {
     /// Takes connections until the session ends, or leads nowhere: why.
     async fn forward(&mut self, desk: &Desk, target: &Target, listener: &TcpListener) -> String {
         let (tell, mut failed) = mpsc::channel(WAITING);
+        let door = Arc::new(Semaphore::new(AT_ONCE));
         loop {
             tokio::select! {
                 accepted = listener.accept() => match accepted {
                     Ok((stream, _)) => {
                         let (desk, host) = (desk.clone(), self.host.clone());
-                        let (door, token, tell) = (self.begun.door, self.token, tell.clone());
+                        let (at, token) = (self.begun.door, self.token);
+                        let (door, tell) = (door.clone(), tell.clone());
                         tokio::spawn(async move {
-                            if let Err(failure) = carry(&desk, &host, door, token, stream).await {
+                            let joined = async {
+                                let _place = door.acquire().await.map_err(Failure::new)?;
+                                desk.join(&host, at, token).await
+                            };
+                            let carried = async { carry(&host, joined.await?, stream).await };
+                            if let Err(failure) = carried.await {
                                 let _over = tell.send(failure).await;
                             }
                         });
@@ -145,14 +156,8 @@ impl Stands {
     }
 }
 
-async fn carry(
-    desk: &Desk,
-    host: &HostName,
-    door: Door,
-    token: Challenge,
-    stream: TcpStream,
-) -> Result<(), Failure> {
-    let (sender, mut receiver) = desk.join(host, door, token).await?.split();
+async fn carry(host: &HostName, link: Link, stream: TcpStream) -> Result<(), Failure> {
+    let (sender, mut receiver) = link.split();
     let (from, to) = stream.into_split();
     match pipe(&sender, &mut receiver, from, to, Frame::Input).await {
         Ok(()) => {
@@ -165,16 +170,20 @@ async fn carry(
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::net::SocketAddr;
 
+    use async_trait::async_trait;
     use evenkeel_api::name::TemplateRef;
     use evenkeel_api::record::{Desired, Instance};
+    use evenkeel_api::session::Session;
     use evenkeel_etcd::MemoryStore;
     use evenkeel_runtime::store::{Store, TxnBuilder};
-    use evenkeel_sessions::{Hello, Link};
+    use evenkeel_sessions::{Copies, Hello, Opening, Server, call};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::time::timeout;
 
     use super::*;
+    use crate::sessions::Door;
 
     #[test]
     fn ports_are_one_or_two_numbers() {
@@ -234,5 +243,59 @@ mod tests {
         let target = Target::Service(copy.service);
         let ended = timeout(Duration::from_secs(5), stands.forward(&desk, &target, &here)).await;
         assert!(ended.unwrap().contains("has no container on h1"));
+    }
+
+    /// Lets everything be, and says back what it hears.
+    struct Echo;
+
+    #[async_trait]
+    impl Copies for Echo {
+        async fn permit(&self, _: Challenge, _: &Session) -> Result<(), String> {
+            Ok(())
+        }
+
+        async fn serve(&self, _: &Session, mut link: Link) {
+            while let Ok(Frame::Input(data)) = link.receive().await {
+                link.send(Frame::Output(data)).await.unwrap();
+            }
+            link.send(Frame::InputEnd).await.unwrap();
+            link.finish(Frame::End(0)).await;
+        }
+    }
+
+    async fn speaks(address: SocketAddr) -> std::io::Result<[u8; 2]> {
+        let mut stream = TcpStream::connect(address).await?;
+        stream.write_all(b"hi").await?;
+        let mut said = [0; 2];
+        stream.read_exact(&mut said).await?;
+        Ok(said)
+    }
+
+    #[tokio::test]
+    async fn of_a_hundred_connections_at_once_all_are_let_in() {
+        let (host, copy): (HostName, InstanceId) = ("h1".parse().unwrap(), "shop.web.1.n".parse().unwrap());
+        let there = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = there.local_addr().unwrap();
+        tokio::spawn(Server::new(host.clone(), None, Echo).answer(there));
+        let (_, mut link) = call(&host, 0, address, None).await.unwrap();
+        let action = Action::Forward { copy: copy.clone(), port: 80 };
+        let session = Session { by: "ann".to_owned(), host: host.clone(), action };
+        link.send(Frame::Open(Opening::Ask(session))).await.unwrap();
+        let Frame::Accepted(Some(token)) = link.receive().await.unwrap() else { panic!("it lets nobody in") };
+        let begun = Begun { link, token: Some(token), door: Door { address, generation: 0 } };
+        let mut stands = Stands { copy: copy.clone(), host, token, begun };
+        let here = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = here.local_addr().unwrap();
+        let all: Vec<_> = (0..100).map(|_| tokio::spawn(speaks(address))).collect();
+        let desk = Desk::of(Arc::new(MemoryStore::new(1)), "ann");
+        let target = Target::Copy(copy);
+        tokio::select! {
+            ended = stands.forward(&desk, &target, &here) => panic!("{ended}"),
+            () = async {
+                for one in all {
+                    assert_eq!(one.await.unwrap().unwrap(), *b"hi");
+                }
+            } => {}
+        }
     }
 }

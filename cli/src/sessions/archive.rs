@@ -10,7 +10,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::output::complain;
 
-use super::place::{Aside, only, place, place_all};
+use super::aside::Aside;
+use super::place::{only, place, place_all};
 
 /// Pieces between the thread and the connection.
 pub const WAITING: usize = 4;

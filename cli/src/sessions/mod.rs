@@ -18,6 +18,7 @@ use crate::failure::Failure;
 use crate::snapshot;
 
 pub mod archive;
+mod aside;
 pub mod console;
 pub mod lines;
 pub mod merge;

@@ -46,8 +46,6 @@ fn a_compose_project_comes_to_hosts_as_the_page_says() {
         let database = desk.shell(&ask.replace(":8090/", ":8090/env/DATABASE")).ok();
         assert_eq!(database, "postgres://notes:change-me@db/notes");
         lab.settled("notes/load", 1, 30);
-        for host in lab.hosts() {
-            lab.exec(&host, &["rm", "-r", "/etc/evenkeel/policy.d"]).ok();
-        }
+        lab.take_from_hosts();
     });
 }

@@ -35,9 +35,7 @@ fn a_web_tier_is_exchanged_and_goes_back_without_a_failed_request() {
             let versions: Vec<&str> = seen.versions.keys().map(String::as_str).collect();
             assert_eq!(versions, ["1", "2"], "{} was answered by others", seen.name);
         }
-        for host in lab.hosts() {
-            lab.exec(&host, &["rm", "-r", "/etc/evenkeel-edge", "/etc/evenkeel/policy.d"]).ok();
-        }
+        lab.take_from_hosts();
     });
 }
 

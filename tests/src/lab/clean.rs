@@ -15,6 +15,9 @@ const LASTING: [&str; 8] =
 /// What is not documents of Networks, Services and HealthChecks, and yet a case may have put.
 const WORDS: [&str; 3] = ["brake", "confirmed", "pins/"];
 
+/// What a case may give to hosts as their administrator: policies beside their own, and the edge's certificates.
+const GIVEN: [&str; 2] = ["/etc/evenkeel/policy.d", "/etc/evenkeel-edge"];
+
 /// Names of containers, networks and volumes that cases make by Docker's own means begin so.
 pub const FOREIGN: &str = "e2e-";
 
@@ -37,6 +40,14 @@ impl Lab {
         });
         self.forget_words();
         self.remove_volumes();
+        self.take_from_hosts();
+    }
+
+    /// Takes away what a case has given to hosts.
+    pub fn take_from_hosts(&self) {
+        for host in self.hosts() {
+            self.exec(&host, &[&["rm", "-rf"], &GIVEN[..]].concat()).ok();
+        }
     }
 
     /// Machines, engines, etcd and controllers: all on.

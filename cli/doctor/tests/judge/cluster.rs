@@ -153,7 +153,8 @@ fn what_is_wrong_with_the_cluster_is_told_with_what_mends_it() {
             Hurts,
             "host",
             "does not renew its lease",
-            "if it will not come back: evenkeel delete host h2",
+            "if it will not come back: where the cluster was made: evenkeel etcd remove h2 --dead, then evenkeel host \
+             remove h2 --dead; with an etcd of your own: etcdctl member remove, then evenkeel delete host h2",
         ),
         (|c| host(c).known = false, Hurts, "host", "have not said", "docker logs evenkeel"),
         (|c| host(c).watchdog = false, Hurts, "watchdog", "does not run", "evenkeel-host restart"),
@@ -190,4 +191,33 @@ fn what_is_wrong_with_the_cluster_is_told_with_what_mends_it() {
     // With an etcd of one's own, backups are nobody's business here.
     let found = Found { cluster: Some(Ok(Cluster { backups: None, ..cluster() })), ..Found::default() };
     assert_eq!(bad(&found), []);
+}
+
+/// Whoever has not what these commands need is told where they can be given, and what there is instead.
+#[test]
+fn who_did_not_make_the_cluster_is_not_sent_to_commands_that_refuse_them() {
+    let table: &[(fn(&mut Cluster), &str)] = &[
+        (|c| member(c).answer = Some(Err("late".to_owned())), "start etcd on h2"),
+        (|c| member(c).answer = None, "start that member"),
+        (|c| member(c).learns = true, "etcdctl member promote"),
+        (|c| c.members.retain(|name, _| name == "m1"), "etcdctl member add"),
+        (|c| all(c, |it| it.version = "3.3.10".to_owned()), "as its makers say"),
+        (|c| answer(c).size = 1800 << 20, "etcdctl defrag"),
+        (|c| c.alarms = ["NOSPACE".to_owned()].into(), "alarm disarm"),
+        (|c| c.alarms = ["CORRUPT".to_owned()].into(), "etcdctl member remove"),
+        (|c| c.open = Some(true), "etcdctl auth enable"),
+        (
+            |c| c.hosts.get_mut(&name(4)).unwrap().alive = false,
+            "with an etcd of your own: evenkeel delete host h4",
+        ),
+    ];
+    for (spoil, instead) in table {
+        let mut cluster = Cluster { backups: None, ..cluster() };
+        spoil(&mut cluster);
+        let found = Found { cluster: Some(Ok(cluster)), machines: BTreeMap::new() };
+        let findings = bad(&found);
+        let told = findings.iter().find(|finding| finding.mend.contains(instead));
+        let told = told.unwrap_or_else(|| panic!("{instead}: {findings:#?}"));
+        assert!(told.mend.contains("where the cluster was made: "), "{told:?}");
+    }
 }

@@ -181,6 +181,44 @@ fn a_folder_is_not_exchanged_for_a_file() {
 }
 
 #[test]
+fn nothing_is_moved_where_something_is_in_the_way_and_all_of_that_is_named() {
+    let there = tempfile::tempdir().unwrap();
+    let at = |name: &str| there.path().join(name);
+    let files: Vec<String> = (0..20).map(|n| format!("d/f{n}")).collect();
+    fs::create_dir_all(at("d/closed")).unwrap();
+    for file in &files {
+        fs::write(at(file), "of yesterday").unwrap();
+    }
+    fs::write(at("d/folder"), "a file").unwrap();
+    fs::create_dir(at("d/closed/file")).unwrap();
+    fs::set_permissions(at("d/closed"), fs::Permissions::from_mode(0o000)).unwrap();
+    let came = || {
+        let files = files.iter().map(|file| (file.as_str(), FILE, 0o644, "came"));
+        let others = [
+            ("d", FOLDER, 0o700, ""),
+            ("d/folder", FOLDER, 0o755, ""),
+            ("d/closed", FOLDER, 0o000, ""),
+            ("d/closed/file", FILE, 0o644, "came"),
+        ];
+        archive(&others.into_iter().chain(files).collect::<Vec<_>>())
+    };
+    let refused = [sent(came(), there.path(), Some("d")), sent(came(), there.path(), None)];
+    for refused in refused.map(|refused| refused.unwrap_err().to_string()) {
+        for part in [
+            "d/folder is no folder, and a folder came",
+            "closed/file is a folder, and none",
+            "nothing was changed",
+        ] {
+            assert!(refused.contains(part), "{refused}");
+        }
+    }
+    assert_eq!((mode(&at("d/closed")), mode(&at("d"))), (0o000, 0o755));
+    fs::set_permissions(at("d/closed"), fs::Permissions::from_mode(0o755)).unwrap();
+    assert!(files.iter().all(|file| fs::read_to_string(at(file)).unwrap() == "of yesterday"));
+    assert_eq!(names(there.path()), ["d"]);
+}
+
+#[test]
 fn what_is_in_a_folder_may_be_asked_for() {
     let there = tempfile::tempdir().unwrap();
     let came =
