@@ -129,7 +129,7 @@ fn waiting(why: impl Into<String>) -> Decision {
 }
 
 fn failed(why: impl Into<String>) -> Decision {
-    Decision::of(InstanceState::Failed { why: why.into() })
+    Decision::of(InstanceState::failed(why))
 }
 
 /// How long a container that the engine is at work on is left alone.
@@ -241,7 +241,7 @@ fn restart(view: &View<'_>, code: i64, oom: bool) -> Decision {
     }
     let policy = view.accepted.map(|spec| spec.deploy.restart_policy).unwrap_or_default();
     let exited = match &view.memory.trouble {
-        Some(trouble) => InstanceState::Failed { why: trouble.why.clone() },
+        Some(trouble) => InstanceState::failed(trouble.why.clone()),
         None => InstanceState::Exited { code, oom },
     };
     match view.memory.runs.verdict(&policy, code, view.now) {
@@ -332,7 +332,7 @@ fn make(view: &View<'_>) -> Decision {
         return waiting(format!("template {} has not arrived yet", record.template));
     };
     if let Some(why) = policy::refusal(view.policy, view.host, &view.id.service.namespace, template) {
-        return failed(why);
+        return Decision::of(InstanceState::refused(why));
     }
     if let Some(missing) = template.networks().iter().find(|name| !view.networks.contains_key(*name)) {
         return waiting(spec::not_ready(missing, view.host));
@@ -366,7 +366,7 @@ fn make(view: &View<'_>) -> Decision {
         Ok(spec) => {
             let volumes = spec::volumes(view.uid, view.id, template);
             let create = Action::Create { spec: Box::new(spec), volumes };
-            let state = view.memory.trouble.as_ref().map(|t| InstanceState::Failed { why: t.why.clone() });
+            let state = view.memory.trouble.as_ref().map(|t| InstanceState::failed(t.why.clone()));
             Decision { action: Some(create), state, ..Decision::default() }
         }
         Err(why) => failed(why),
