@@ -9,16 +9,19 @@ use std::net::Ipv4Addr;
 use serde::{Deserialize, Serialize};
 
 use crate::name::{HostName, NetworkName, ObjectName};
-use crate::network::Cidr;
 use crate::quantity::{Bytes, MilliCpus, Span};
 
 pub mod defaults;
 mod deploy;
+mod mounts;
+mod ports;
 
 pub use deploy::{
     Attribute, Constraint, Deploy, Disconnect, FailureAction, Mode, Placement, Reservations,
     RestartCondition, RestartPolicy, UpdateConfig, UpdateOrder,
 };
+pub use mounts::{Mount, MountSource};
+pub use ports::{Port, Protocol, Published};
 
 /// What people want of one service.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -257,124 +260,6 @@ pub enum NetworkMode {
 pub enum HostNamespace {
     /// The host's own.
     Host,
-}
-
-/// A transport protocol.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    Default,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    Serialize,
-    Deserialize,
-    schemars::JsonSchema,
-)]
-#[serde(rename_all = "snake_case")]
-pub enum Protocol {
-    /// TCP.
-    #[default]
-    Tcp,
-    /// UDP.
-    Udp,
-}
-
-impl Protocol {
-    /// As the engine and SRV records spell it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Protocol::Tcp => "tcp",
-            Protocol::Udp => "udp",
-        }
-    }
-}
-
-/// One port of the container; ranges are already paired out.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Port {
-    /// What SRV names and checks call it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<ObjectName>,
-    /// The port in the container.
-    pub target: u16,
-    /// TCP or UDP.
-    #[serde(default)]
-    pub protocol: Protocol,
-    /// Where it is reachable on the host; `None`: inside the network only.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub published: Option<Published>,
-}
-
-/// Where a port is reachable on the host.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Published {
-    /// The port on the host; `None`: the engine picks one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub port: Option<u16>,
-    /// The host's address: one, or a CIDR that picks the host's own. Absent: all addresses.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub host_ip: Option<Cidr>,
-}
-
-/// One thing that is mounted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Mount {
-    /// Where, an absolute path in the container.
-    pub target: String,
-    /// What.
-    pub source: MountSource,
-    /// Not writable.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub read_only: bool,
-}
-
-/// What is mounted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-pub enum MountSource {
-    /// A named volume, of the namespace: the engine's volume is `<namespace>.<name>`.
-    Volume {
-        /// The volume's name in its namespace.
-        name: ObjectName,
-        /// Do not copy the image's files into a new volume.
-        #[serde(default, skip_serializing_if = "is_default")]
-        nocopy: bool,
-    },
-    /// A volume without a name, that ends with its container.
-    Anonymous,
-    /// A path of the host; needs the host policy's leave. Must exist.
-    Bind {
-        /// An absolute path on the host.
-        path: String,
-        /// `private`, `rprivate`, `shared`, `rshared`, `slave`, `rslave`.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        propagation: Option<String>,
-        /// SELinux relabelling, `z` or `Z`.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        selinux: Option<String>,
-        /// Make the directory where it is missing.
-        #[serde(default, skip_serializing_if = "is_default")]
-        create_host_path: bool,
-    },
-    /// Memory.
-    Tmpfs {
-        /// The size limit.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        size: Option<Bytes>,
-        /// Permission bits.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        mode: Option<u32>,
-        /// Further options of the short form, like `noexec,nosuid`.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        options: Option<String>,
-    },
 }
 
 /// The engine's own health check.

@@ -21,7 +21,7 @@ pub fn state(copy: &Copy) -> String {
         InstanceState::Running => "running".to_owned(),
         InstanceState::Exited { code, oom: true } => format!("exited {code}: out of memory"),
         InstanceState::Exited { code, oom: false } => format!("exited {code}"),
-        InstanceState::Failed { why } => format!("failed: {why}"),
+        InstanceState::Failed { why, .. } => format!("failed: {why}"),
         InstanceState::Stopped { code: Some(code) } => format!("stopped {code}"),
         InstanceState::Stopped { code: None } => "stopped".to_owned(),
     };

@@ -217,6 +217,9 @@ pub enum InstanceState {
     Failed {
         /// Why.
         why: String,
+        /// Whether it was the host's policy that refused it. Absent: the host does not say, see [`InstanceState::refusal`].
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        refused: Option<bool>,
     },
     /// It was stopped as asked and is removed.
     Stopped {
@@ -224,6 +227,31 @@ pub enum InstanceState {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         code: Option<i64>,
     },
+}
+
+/// How a refusal begins in the words of hosts of 0.1.0, which have nothing else for it.
+const REFUSAL_IN_WORDS: &str = "host policy on ";
+
+impl InstanceState {
+    /// It cannot run here, for a reason other than the host's policy.
+    pub fn failed(why: impl Into<String>) -> Self {
+        Self::Failed { why: why.into(), refused: Some(false) }
+    }
+
+    /// The host's policy refused it: another try brings nothing before a person has changed something.
+    pub fn refused(why: impl Into<String>) -> Self {
+        Self::Failed { why: why.into(), refused: Some(true) }
+    }
+
+    /// What the host's policy says of an instance that it refused.
+    ///
+    /// Hosts of 0.1.0, which are of level 1, do not say which failures are that: of them, and of them alone, it is known by how
+    /// their words begin. That goes, and the field becomes a plain one, with the first version that no longer runs beside
+    /// such hosts: a cluster at level 2 has none.
+    pub fn refusal(&self) -> Option<&str> {
+        let Self::Failed { why, refused } = self else { return None };
+        refused.unwrap_or_else(|| why.starts_with(REFUSAL_IN_WORDS)).then_some(why)
+    }
 }
 
 /// A port on the host.
@@ -321,4 +349,47 @@ pub struct EndpointPort {
     /// TCP or UDP.
     #[serde(default)]
     pub protocol: Protocol,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A failure as 0.1.0 knows it.
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(tag = "is", rename_all = "snake_case")]
+    enum Before {
+        Failed { why: String },
+    }
+
+    #[test]
+    fn a_refusal_is_known_by_its_field_and_by_words_only_of_hosts_that_have_no_field() {
+        for (text, refused) in [
+            (r#"{"is": "failed", "why": "host policy on h1 does not allow privileged"}"#, true),
+            (r#"{"is": "failed", "why": "no image; see the host policy on h1"}"#, false),
+            (r#"{"is": "failed", "why": "not here", "refused": true}"#, true),
+            (r#"{"is": "failed", "why": "not here", "refused": true, "newer": 1}"#, true),
+            (r#"{"is": "failed", "why": "host policy on h1: no such file", "refused": false}"#, false),
+            (r#"{"is": "waiting", "why": "host policy on h1 does not allow privileged"}"#, false),
+        ] {
+            let state: InstanceState = serde_json::from_str(text).unwrap();
+            assert_eq!(state.refusal().is_some(), refused, "{text}");
+            let again: InstanceState = serde_json::from_value(serde_json::to_value(&state).unwrap()).unwrap();
+            assert_eq!(again, state);
+        }
+        assert_eq!(InstanceState::refused("not here").refusal(), Some("not here"));
+    }
+
+    #[test]
+    fn a_failure_says_whether_it_is_a_refusal_and_0_1_0_reads_it() {
+        for (state, refused) in [(InstanceState::failed("why"), false), (InstanceState::refused("why"), true)]
+        {
+            let text = serde_json::json!({"is": "failed", "why": "why", "refused": refused});
+            assert_eq!(serde_json::to_value(&state).unwrap(), text);
+            assert_eq!(
+                serde_json::from_value::<Before>(text).unwrap(),
+                Before::Failed { why: "why".to_owned() }
+            );
+        }
+    }
 }

@@ -76,7 +76,9 @@ impl Remove {
                 "{name} is alive: leave --dead away, and its copies move first"
             )));
         }
-        let parts = parts(found.is_some(), known, self.dead);
+        let document = Key::Document(ObjectRef::Host(name.clone()));
+        let document = store.get(&document).await?.0.is_some();
+        let parts = parts(&Remains { document, accepted: found.is_some(), known }, self.dead);
         if parts.is_empty() {
             return Err(Failure::new(format!("there is no host {name}: see `evenkeel host list`")));
         }
@@ -120,15 +122,26 @@ enum Part {
     Voids,
 }
 
-/// What is left to do for a host that is `accepted`, or of which users or backups are `known` still, as after a removal that was
-/// cut off.
-fn parts(accepted: bool, known: bool, dead: bool) -> Vec<Part> {
+/// What is there of a host still; not all of it after a removal that was cut off.
+#[derive(Debug, Clone, Copy)]
+struct Remains {
+    /// Its document is there.
+    document: bool,
+    /// The leader has accepted it. For a moment after its document is gone, too.
+    accepted: bool,
+    /// It has users at etcd, or backups in the book.
+    known: bool,
+}
+
+/// What is left to do for a host.
+fn parts(remains: &Remains, dead: bool) -> Vec<Part> {
+    let Remains { document, accepted, known } = *remains;
     match (accepted || known, dead) {
         (false, _) => Vec::new(),
         // Whoever has the machine has its keys: nothing that is waited for comes before.
         (true, true) => vec![Part::Voids, Part::Forgets],
         // While it runs it needs its rights.
-        (true, false) if accepted => vec![Part::Empties, Part::Forgets, Part::Voids],
+        (true, false) if accepted && document => vec![Part::Empties, Part::Forgets, Part::Voids],
         (true, false) => vec![Part::Forgets, Part::Voids],
     }
 }
@@ -185,17 +198,24 @@ mod tests {
     #[test]
     fn what_was_cut_off_is_gone_on_with_and_a_dead_hosts_rights_go_first() {
         use Part::{Empties, Forgets, Voids};
-        // Whether it is accepted, known to etcd's access control or the book, and dead.
-        for (accepted, known, dead, expected) in [
-            (true, true, false, vec![Empties, Forgets, Voids]),
-            (true, false, false, vec![Empties, Forgets, Voids]),
-            (true, true, true, vec![Voids, Forgets]),
-            (false, true, false, vec![Forgets, Voids]),
-            (false, true, true, vec![Voids, Forgets]),
-            (false, false, false, vec![]),
-            (false, false, true, vec![]),
+        // Whether its document is there, it is accepted, known to etcd's access control or the book, and dead.
+        for (document, accepted, known, dead, expected) in [
+            (true, true, true, false, vec![Empties, Forgets, Voids]),
+            (true, true, false, false, vec![Empties, Forgets, Voids]),
+            (true, true, true, true, vec![Voids, Forgets]),
+            // Its document went a moment ago, which is after it was empty.
+            (false, true, true, false, vec![Forgets, Voids]),
+            (false, true, false, false, vec![Forgets, Voids]),
+            (false, true, true, true, vec![Voids, Forgets]),
+            (false, false, true, false, vec![Forgets, Voids]),
+            (false, false, true, true, vec![Voids, Forgets]),
+            (false, false, false, false, vec![]),
+            (false, false, false, true, vec![]),
+            // The leader has not read it yet, or never could.
+            (true, false, true, false, vec![Forgets, Voids]),
         ] {
-            assert_eq!(parts(accepted, known, dead), expected, "{accepted} {known} {dead}");
+            let remains = Remains { document, accepted, known };
+            assert_eq!(parts(&remains, dead), expected, "{remains:?} {dead}");
         }
     }
 

@@ -48,7 +48,7 @@ impl Of<'_> {
             InstanceState::Created => Finding::waits(format!("{} is about to start", self.at())),
             InstanceState::Running => return self.running(observed),
             InstanceState::Exited { code, oom } => self.exited(observed, *code, *oom),
-            InstanceState::Failed { why } => {
+            InstanceState::Failed { why, .. } => {
                 let failed = Finding::broken(format!("{} failed: {why}", self.at()));
                 if observed.started.is_some() { self.logs(failed) } else { self.mend(failed) }
             }

@@ -29,7 +29,7 @@ fn fate(image: &str) -> InstanceState {
         "crash" => InstanceState::Exited { code: 1, oom: false },
         "absent" => InstanceState::Waiting { why: "absent is not in the registry".to_owned() },
         "slow" => InstanceState::Pulling,
-        "broken" => InstanceState::Failed { why: "no such command".to_owned() },
+        "broken" => InstanceState::failed("no such command"),
         _ => InstanceState::Running,
     }
 }

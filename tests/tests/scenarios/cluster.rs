@@ -214,7 +214,7 @@ impl Cluster {
         let state = match state.split_once(' ').unwrap_or((state, "")) {
             ("running", _) => InstanceState::Running,
             ("waiting", why) => InstanceState::Waiting { why: why.to_owned() },
-            ("fails:", why) => InstanceState::Failed { why: why.to_owned() },
+            ("fails:", why) => InstanceState::failed(why),
             ("exits", code) => InstanceState::Exited { code: name(code)?, oom: false },
             _ => return Err("no such state".to_owned()),
         };
@@ -345,7 +345,7 @@ impl Cluster {
                 }
                 let Some(record) = &copy.record else { continue };
                 let state = match (record.value.desired, why(copy)) {
-                    (Desired::Run, Some(why)) => InstanceState::Failed { why },
+                    (Desired::Run, Some(why)) => InstanceState::failed(why),
                     (Desired::Run | Desired::Drain, _) => InstanceState::Running,
                     (Desired::Stop | Desired::Lost, _) => InstanceState::Stopped { code: Some(0) },
                 };

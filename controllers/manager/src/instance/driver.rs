@@ -357,7 +357,7 @@ fn event_of(state: &InstanceState) -> Option<(&'static str, String)> {
         InstanceState::Exited { code, oom: false } => {
             Some(("Exited", format!("it ended with exit code {code}")))
         }
-        InstanceState::Failed { why } => Some(("Failed", why.clone())),
+        InstanceState::Failed { why, .. } => Some(("Failed", why.clone())),
         _ => None,
     }
 }

@@ -433,7 +433,7 @@ async fn orphans_go_and_what_is_not_ours_stays() {
     // And what is in the way is reported, not removed.
     world.want(&id(9), Desired::Run).await;
     let told = world.until_told(&id(9), |state| matches!(state, InstanceState::Failed { .. })).await;
-    let InstanceState::Failed { why } = told.state else { unreachable!() };
+    let InstanceState::Failed { why, .. } = told.state else { unreachable!() };
     assert!(why.contains("not evenkeel's"), "{why}");
     pass(120).await;
     assert_eq!(world.engine.all().len(), 2);
@@ -579,7 +579,7 @@ async fn a_pull_that_fails_says_why_and_holds_up_nobody() {
     world.put(&Key::Revision(service(), 7), &Revision { template: bad }).await;
     world.want(&id(1), Desired::Run).await;
     let told = world.until_told(&id(1), |state| matches!(state, InstanceState::Failed { .. })).await;
-    let InstanceState::Failed { why } = told.state else { unreachable!() };
+    let InstanceState::Failed { why, .. } = told.state else { unreachable!() };
     assert!(why.starts_with("cannot pull registry.lan:5000/none:1: "), "{why}");
     world.engine.take_calls();
     pass(3600).await;
@@ -635,10 +635,11 @@ async fn what_the_host_does_not_allow_is_refused_with_the_reason() {
     world.put(&Key::Revision(service(), 7), &Revision { template: privileged }).await;
     world.want(&id(1), Desired::Run).await;
     let told = world.until_told(&id(1), |state| matches!(state, InstanceState::Failed { .. })).await;
-    let InstanceState::Failed { why } = told.state else { unreachable!() };
     assert_eq!(
-        why,
-        "host policy on h1 does not allow privileged for namespace shop; see /etc/evenkeel/policy.yaml"
+        told.state,
+        InstanceState::refused(
+            "host policy on h1 does not allow privileged for namespace shop; see /etc/evenkeel/policy.yaml"
+        )
     );
     let policy = "namespaces:\n  shop: {privileged: true}\n";
     std::fs::write(world.folder.path().join("policy.yaml"), policy).unwrap();
@@ -678,7 +679,7 @@ async fn a_container_that_cannot_start_or_pauses_is_told() {
     world.engine.behave(IMAGE, Behaviour::FailsToStart("exec: no such file".into()));
     world.want(&id(1), Desired::Run).await;
     let told = world.until_told(&id(1), |state| matches!(state, InstanceState::Failed { .. })).await;
-    let InstanceState::Failed { why } = told.state else { unreachable!() };
+    let InstanceState::Failed { why, .. } = told.state else { unreachable!() };
     assert!(why.contains("exec: no such file"), "{why}");
     world.engine.behave(IMAGE, Behaviour::Runs);
     world.until_running(&id(1)).await;
@@ -697,7 +698,7 @@ async fn a_resolver_file_that_cannot_be_written_is_told_and_tried_again() {
     std::fs::write(&folder, "in the way").unwrap();
     world.want(&id(1), Desired::Run).await;
     let told = world.until_told(&id(1), |state| matches!(state, InstanceState::Failed { .. })).await;
-    let InstanceState::Failed { why } = told.state else { unreachable!() };
+    let InstanceState::Failed { why, .. } = told.state else { unreachable!() };
     assert!(why.contains("resolver file") && why.contains("shop.web.1.1"), "{why}");
     assert_eq!(world.count(Op::Create), 0, "a container without its names");
     std::fs::remove_file(&folder).unwrap();

@@ -9,13 +9,17 @@ use evenkeel_api::local::LocalNetwork;
 use evenkeel_api::name::{HostName, InstanceId, NetworkName};
 use evenkeel_api::quantity::Span;
 use evenkeel_api::record::{Address, Desired, Instance, InstanceState};
-use evenkeel_api::service::{Limits, PullPolicy, ServiceSpec, Template};
+use evenkeel_api::service::{Limits, ServiceSpec, Template};
 
 use super::container::{Container, ContainerSpec, ContainerState};
-use super::memory::{Memory, Pull};
+use super::memory::Memory;
 use super::policy::{self, HostPolicy};
 use super::restart::Verdict;
 use super::spec::{self, Making};
+
+mod images;
+
+use images::{image_here, right_image, wanted_image};
 
 /// All that is known of one instance.
 #[derive(Debug, Clone, Copy)]
@@ -129,7 +133,7 @@ fn waiting(why: impl Into<String>) -> Decision {
 }
 
 fn failed(why: impl Into<String>) -> Decision {
-    Decision::of(InstanceState::Failed { why: why.into() })
+    Decision::of(InstanceState::failed(why))
 }
 
 /// How long a container that the engine is at work on is left alone.
@@ -241,7 +245,7 @@ fn restart(view: &View<'_>, code: i64, oom: bool) -> Decision {
     }
     let policy = view.accepted.map(|spec| spec.deploy.restart_policy).unwrap_or_default();
     let exited = match &view.memory.trouble {
-        Some(trouble) => InstanceState::Failed { why: trouble.why.clone() },
+        Some(trouble) => InstanceState::failed(trouble.why.clone()),
         None => InstanceState::Exited { code, oom },
     };
     match view.memory.runs.verdict(&policy, code, view.now) {
@@ -271,33 +275,6 @@ fn first_start(view: &View<'_>) -> Decision {
 fn another_address(view: &View<'_>) -> Decision {
     let step = waiting("its address is taken by a container that is not evenkeel's; it gets another one");
     if view.may_destroy { step.with(Action::Remove) } else { step }
-}
-
-/// What must be done about a container that was made by tag, before the tag's meaning was pinned.
-fn right_image(view: &View<'_>, container: &Container) -> Option<Decision> {
-    let (template, pin) = (view.template?, view.pin?);
-    if template.pull_policy == Some(PullPolicy::Never) || container.image.contains('@') {
-        return None;
-    }
-    let reference = by_digest(&template.image, pin);
-    let memory = view.memory;
-    let came_as = |pull: &Pull| matches!(pull, Pull::Done { reference, digest: Some(d) } if *reference == container.image && d == pin);
-    if memory.verified || memory.pull.as_ref().is_some_and(came_as) {
-        return None;
-    }
-    if !memory.wrong_image {
-        // It serves on meanwhile: the answer is nearly always «the same».
-        let state = match container.state {
-            ContainerState::Running => Some(InstanceState::Running),
-            _ => None,
-        };
-        return Some(Decision { action: Some(Action::Verify { reference }), state, ..Decision::default() });
-    }
-    if let Some(step) = pull(view, &reference) {
-        // The wrong one runs until the right one is here.
-        return Some(Decision { state: None, ..step });
-    }
-    view.may_destroy.then(|| Decision::act(Action::Remove))
 }
 
 fn limits(view: &View<'_>, container: &Container) -> Option<Limits> {
@@ -332,7 +309,7 @@ fn make(view: &View<'_>) -> Decision {
         return waiting(format!("template {} has not arrived yet", record.template));
     };
     if let Some(why) = policy::refusal(view.policy, view.host, &view.id.service.namespace, template) {
-        return failed(why);
+        return Decision::of(InstanceState::refused(why));
     }
     if let Some(missing) = template.networks().iter().find(|name| !view.networks.contains_key(*name)) {
         return waiting(spec::not_ready(missing, view.host));
@@ -366,59 +343,9 @@ fn make(view: &View<'_>) -> Decision {
         Ok(spec) => {
             let volumes = spec::volumes(view.uid, view.id, template);
             let create = Action::Create { spec: Box::new(spec), volumes };
-            let state = view.memory.trouble.as_ref().map(|t| InstanceState::Failed { why: t.why.clone() });
+            let state = view.memory.trouble.as_ref().map(|t| InstanceState::failed(t.why.clone()));
             Decision { action: Some(create), state, ..Decision::default() }
         }
         Err(why) => failed(why),
-    }
-}
-
-/// The reference to run: what the tag was pinned to, if it was.
-fn wanted_image(template: &Template, pin: Option<&str>) -> String {
-    match pin {
-        Some(pin) if template.pull_policy != Some(PullPolicy::Never) => by_digest(&template.image, pin),
-        _ => template.image.clone(),
-    }
-}
-
-/// `reference` with its tag exchanged for `digest`; one that has a digest is left as it is.
-fn by_digest(reference: &str, digest: &str) -> String {
-    if reference.contains('@') {
-        return reference.to_owned();
-    }
-    match reference.rsplit_once(':') {
-        // A colon before the last slash is a registry's port.
-        Some((path, tag)) if !tag.contains('/') => format!("{path}@{digest}"),
-        _ => format!("{reference}@{digest}"),
-    }
-}
-
-/// What must happen before the image is on this host; `None`: it is, as far as is known. Whether it really
-/// is, the making says: asking first would cost every copy a call.
-fn image_here(view: &View<'_>, template: &Template, image: &str) -> Option<Decision> {
-    let missing = view.memory.missing.as_deref() == Some(image);
-    match template.pull_policy.unwrap_or(PullPolicy::Missing) {
-        PullPolicy::Never if missing => {
-            Some(failed(format!("the image {image} is not on {}, and pull_policy is never", view.host)))
-        }
-        PullPolicy::Never => None,
-        PullPolicy::Missing if !missing => None,
-        PullPolicy::Missing | PullPolicy::Always => pull(view, image),
-    }
-}
-
-/// What must happen before `reference` has been pulled for this instance; `None`: it was.
-fn pull(view: &View<'_>, reference: &str) -> Option<Decision> {
-    match view.memory.pull.as_ref().filter(|pull| pull.reference() == reference) {
-        Some(Pull::Done { .. }) => None,
-        Some(Pull::Failed { why, until, certain, .. }) => {
-            let step = if *certain { failed(why) } else { waiting(why) };
-            let again = Action::Pull { reference: reference.to_owned() };
-            Some(if view.now < *until { step.until(*until) } else { step.with(again) })
-        }
-        None => {
-            let pull = Action::Pull { reference: reference.to_owned() };
-            Some(Decision::of(InstanceState::Pulling).with(pull))
-        }
     }
 }

@@ -106,14 +106,6 @@ const CAPABILITIES: [&str; 14] = [
 /// Where engines have their sockets.
 const SOCKETS: [&str; 3] = ["/var/run/docker.sock", "/run/docker.sock", "/run/containerd/containerd.sock"];
 
-/// How every refusal begins.
-const REFUSAL: &str = "host policy on ";
-
-/// Whether a copy failed since its host's policy refused it, by what is said of it.
-pub fn is_refusal(why: &str) -> bool {
-    why.starts_with(REFUSAL)
-}
-
 /// Why a template may not run on `host`; `None`: it may.
 pub fn refusal(
     policy: &HostPolicy,
@@ -132,7 +124,7 @@ pub fn refusal(
     let refused: Vec<String> = refused.collect();
     (!refused.is_empty()).then(|| {
         format!(
-            "{REFUSAL}{host} does not allow {} for namespace {namespace}; see /etc/evenkeel/policy.yaml",
+            "host policy on {host} does not allow {} for namespace {namespace}; see /etc/evenkeel/policy.yaml",
             refused.join(", ")
         )
     })

@@ -149,7 +149,7 @@ impl Case {
 
     fn refused(&self) -> String {
         match self.decide() {
-            Decision { action: None, state: Some(InstanceState::Failed { why }), .. } => why,
+            Decision { action: None, state: Some(InstanceState::Failed { why, .. }), .. } => why,
             other => panic!("{other:?}"),
         }
     }

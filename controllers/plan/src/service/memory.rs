@@ -11,7 +11,6 @@ use evenkeel_api::record::{Desired, InstanceState, Observed, Timestamp};
 
 use super::world::{Service, World};
 use super::{ready, restarts};
-use crate::instance::policy::is_refusal;
 
 /// After a first failure at once, then doubling from here.
 const BACKOFF_FIRST: Duration = Duration::from_secs(1);
@@ -244,7 +243,7 @@ impl ServiceMemory {
                     let backoff = self.slots.entry(record.value.slot.clone()).or_default();
                     backoff.fail(template, id.seq, since, now);
                     let place = (record.value.slot.clone(), copy.host.clone());
-                    let refused = refusal(&observed.state).map(str::to_owned);
+                    let refused = observed.state.refusal().map(str::to_owned);
                     self.failed_on.insert(place, FailedThere { template, at: now, refused });
                 }
                 memory.failed = failed;
@@ -299,14 +298,6 @@ impl ServiceMemory {
     /// Since when a copy is ready.
     pub(crate) fn ready_since(&self, id: &InstanceId) -> Option<Duration> {
         self.copies.get(id).and_then(|copy| copy.ready_since)
-    }
-}
-
-/// What a host's policy says of a copy that it refused.
-fn refusal(state: &InstanceState) -> Option<&str> {
-    match state {
-        InstanceState::Failed { why } => Some(why.as_str()).filter(|why| is_refusal(why)),
-        _ => None,
     }
 }
 

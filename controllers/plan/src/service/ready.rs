@@ -66,7 +66,7 @@ fn verdict<'a>(copy: &'a Copy, observed: &Observed, check: &ObjectName) -> Optio
 pub(crate) fn evidence(service: &Service, copy: &Copy, memory: Option<&CopyMemory>) -> Option<String> {
     let observed = copy.observed.as_ref()?;
     match &observed.state {
-        InstanceState::Failed { why } => return Some(why.clone()),
+        InstanceState::Failed { why, .. } => return Some(why.clone()),
         InstanceState::Exited { oom: true, .. } => return Some("killed for memory".to_owned()),
         InstanceState::Exited { code, .. } => return Some(format!("exited with code {code}")),
         _ => {}
@@ -101,7 +101,7 @@ pub(crate) fn doing(service: &Service, copy: &Copy) -> String {
             None => "the engine's own check has not passed".to_owned(),
         },
         InstanceState::Exited { code, .. } => format!("exited with code {code}"),
-        InstanceState::Failed { why } => why.clone(),
+        InstanceState::Failed { why, .. } => why.clone(),
         InstanceState::Stopped { .. } => "it has stopped".to_owned(),
     }
 }

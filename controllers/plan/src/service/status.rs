@@ -312,7 +312,7 @@ fn acute<S>(draft: &Draft<'_>, admission: &Admission<S>) -> Finding {
     }
     if let Some((id, copy)) = live().find(|(_, copy)| copy.has_failed()) {
         let why = match copy.observed.map(|observed| &observed.state) {
-            Some(InstanceState::Failed { why } | InstanceState::Waiting { why }) => why.as_str(),
+            Some(InstanceState::Failed { why, .. } | InstanceState::Waiting { why }) => why.as_str(),
             _ => "it failed",
         };
         return Finding::new(kind, true, "CopyFailed", format!("{id} on {}: {why}", copy.host));

@@ -42,8 +42,8 @@ mod words;
 /// A cluster in memory with hosts that do as they are told.
 pub(super) struct Lab {
     pub model: Model,
-    /// Images that no copy can run, and why.
-    pub bad: BTreeMap<String, String>,
+    /// Images that no copy can run, and what becomes of one.
+    pub bad: BTreeMap<String, InstanceState>,
     started: i64,
 }
 
@@ -198,7 +198,7 @@ impl Lab {
                 let Some(record) = &copy.record else { continue };
                 let bad = images.get(&record.value.template.revision).and_then(|image| self.bad.get(image));
                 let state = match (record.value.desired, bad) {
-                    (Desired::Run, Some(why)) => InstanceState::Failed { why: why.clone() },
+                    (Desired::Run, Some(bad)) => bad.clone(),
                     (Desired::Run | Desired::Drain, _) => InstanceState::Running,
                     (Desired::Stop | Desired::Lost, _) => InstanceState::Stopped { code: Some(0) },
                 };
@@ -431,7 +431,7 @@ fn a_network_that_does_not_come_to_stand_on_a_host_is_not_waited_for_long() {
 #[test]
 fn a_bad_image_pauses_and_a_person_resumes() {
     let mut lab = Lab::new(3);
-    lab.bad.insert("web:2".into(), "image web:2 not found".into());
+    lab.bad.insert("web:2".into(), InstanceState::failed("image web:2 not found"));
     lab.put("shop/web", spec("web:1", 4));
     lab.seconds(1);
     let target = lab.put("shop/web", spec("web:2", 4));
@@ -450,7 +450,7 @@ fn a_bad_image_pauses_and_a_person_resumes() {
 #[test]
 fn equal_content_after_a_paused_rollout_touches_only_what_was_exchanged() {
     let mut lab = Lab::new(3);
-    lab.bad.insert("web:2".into(), "image web:2 not found".into());
+    lab.bad.insert("web:2".into(), InstanceState::failed("image web:2 not found"));
     let first = lab.put("shop/web", spec("web:1", 4));
     lab.seconds(1);
     lab.put("shop/web", spec("web:2", 4));

@@ -128,7 +128,9 @@ impl Driver {
         let observed = report::observed(before.as_ref(), state, container, &addresses, memory, wall);
         // Also one run after the other that ends alike, without anybody seeing it run.
         let is_news = |now: &&Observed| {
-            before.as_ref().is_none_or(|then| then.state != now.state || then.started != now.started)
+            before.as_ref().is_none_or(|then| {
+                event_of(&then.state) != event_of(&now.state) || then.started != now.started
+            })
         };
         let news = observed.as_ref().filter(is_news);
         let event = news.and_then(|now| event_of(&now.state));

@@ -10,7 +10,7 @@ fn troubled(until: u64) -> impl Fn(&mut Case) {
 }
 
 fn failed() -> Option<InstanceState> {
-    Some(InstanceState::Failed { why: "no space".into() })
+    Some(InstanceState::failed("no space"))
 }
 
 #[test]

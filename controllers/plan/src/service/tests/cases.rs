@@ -158,7 +158,7 @@ fn continue_goes_on_past_failures_and_a_ratio_allows_some() {
         lab.put("shop/web", wanted.clone());
         lab.seconds(1);
         wanted.template.image = "web:2".into();
-        lab.bad.insert("web:2".into(), "broken".into());
+        lab.bad.insert("web:2".into(), InstanceState::failed("broken"));
         lab.put("shop/web", wanted);
         lab.seconds(7);
         let paused = matches!(lab.phase("shop/web"), Phase::Paused { .. });

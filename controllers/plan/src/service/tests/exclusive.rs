@@ -166,7 +166,7 @@ fn drain_rollout_failure_and_deletion_stop_first() {
     lab.seconds(30);
     assert_eq!(lab.phase("shop/db"), Phase::Done);
 
-    lab.bad.insert("db:2".into(), "it is broken".into());
+    lab.bad.insert("db:2".into(), InstanceState::failed("it is broken"));
     lab.obey();
     lab.settle();
     assert!(lab.running("shop/db").is_empty(), "its failure does not say that it has ended");
@@ -324,7 +324,9 @@ impl Lab {
                     host.document = None;
                 }
             }
-            Step::Bad(image) => drop(self.bad.insert(format!("db:{image}"), "it is broken".into())),
+            Step::Bad(image) => {
+                drop(self.bad.insert(format!("db:{image}"), InstanceState::failed("it is broken")))
+            }
             Step::Good => self.bad.clear(),
             Step::NewLeader => self.model.memory = Memory::new(),
             Step::Wait(_) => {}

@@ -9,7 +9,7 @@ use super::*;
 #[test]
 fn a_template_that_serves_is_gone_back_to_before_it_was_watched_to_its_end() {
     let mut lab = Lab::new(3);
-    lab.bad.insert("web:2".into(), "exec format error".into());
+    lab.bad.insert("web:2".into(), InstanceState::failed("exec format error"));
     let good = lab.put("shop/web", wanted("web:1", UpdateOrder::StartFirst));
     lab.seconds(2);
     assert_eq!(rollout(&lab).current, None);
@@ -30,7 +30,7 @@ fn a_rollout_that_a_person_turned_round_is_no_way_back_from_a_bad_template() {
     lab.seconds(3);
     // To the template that ran last, which nobody rejected: if it fails now, the rollout stands still.
     say(&mut lab, 5001, None);
-    lab.bad.insert("web:2".into(), "the disk is full".into());
+    lab.bad.insert("web:2".into(), InstanceState::failed("the disk is full"));
     lab.settle();
     let said = lab.condition("shop/web", ConditionType::Progressing);
     assert!(said.starts_with("true RollingOut"), "{said}");
@@ -43,7 +43,7 @@ fn while_a_rollout_stands_still_a_copy_is_moved_with_its_own_template() {
     let mut lab = Lab::new(4);
     let old = lab.put("shop/web", spec("web:1", 3));
     lab.seconds(60);
-    lab.bad.insert("web:2".into(), "exec format error".into());
+    lab.bad.insert("web:2".into(), InstanceState::failed("exec format error"));
     let bad = lab.put("shop/web", spec("web:2", 3));
     lab.seconds(30);
     assert!(matches!(lab.phase("shop/web"), Phase::Paused { .. }), "{:?}", lab.phase("shop/web"));
@@ -69,7 +69,7 @@ fn while_a_rollout_stands_still_a_copy_is_moved_with_its_own_template() {
 fn a_moved_copy_is_of_the_very_template_that_the_last_rollout_was_of() {
     // Of equal content, so that its end left most copies as they were.
     let mut lab = Lab::new(4);
-    lab.bad.insert("web:2".into(), "image web:2 not found".into());
+    lab.bad.insert("web:2".into(), InstanceState::failed("image web:2 not found"));
     let first = lab.put("shop/web", spec("web:1", 3));
     lab.seconds(60);
     lab.put("shop/web", spec("web:2", 3));
@@ -114,7 +114,7 @@ fn the_last_ten_rejected_templates_are_remembered() {
     let mut bad = Vec::new();
     for n in 0..12 {
         document.template.image = format!("bad:{n}");
-        lab.bad.insert(document.template.image.clone(), "exec format error".into());
+        lab.bad.insert(document.template.image.clone(), InstanceState::failed("exec format error"));
         bad.push(lab.put("shop/web", document.clone()));
         lab.seconds(30);
     }

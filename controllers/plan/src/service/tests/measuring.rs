@@ -32,7 +32,7 @@ fn measured(lab: &mut Lab, after: Duration) -> &mut ServiceMemory {
 }
 
 fn broken() -> Option<Observed> {
-    Some(observed(InstanceState::Failed { why: "broken".into() }, 900))
+    Some(observed(InstanceState::failed("broken"), 900))
 }
 
 /// It waits, and so far nothing of it ran.

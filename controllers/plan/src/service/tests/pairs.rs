@@ -157,8 +157,7 @@ fn a_copy_that_cannot_come_up_elsewhere_is_tried_again_when_its_time_has_come() 
             lab.settle();
             for copy in lab.model.world.services.get_mut(&id("shop/web")).unwrap().copies.values_mut() {
                 if copy.observed.is_none() {
-                    copy.observed =
-                        Some(observed(InstanceState::Failed { why: "no such device".into() }, 900));
+                    copy.observed = Some(observed(InstanceState::failed("no such device"), 900));
                 }
             }
             lab.model.settle().unwrap().1

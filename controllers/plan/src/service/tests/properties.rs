@@ -331,7 +331,12 @@ fn apply(lab: &mut Lab, watch: &mut Watch, step: &Step) -> Result<(), TestCaseEr
             lab.put_host(u32::from(*host), |spec| spec.availability = Some(Availability::Drain), &[])
         }
         Step::Active { host } => lab.put_host(u32::from(*host), |_| {}, &[]),
-        Step::BadImage { image } => drop(lab.bad.insert(format!("image:{image}"), "no such image".into())),
+        Step::BadImage { image } => {
+            drop(lab.bad.insert(
+                format!("image:{image}"),
+                evenkeel_api::record::InstanceState::failed("no such image"),
+            ))
+        }
         Step::GoodImages => lab.bad.clear(),
         Step::NewLeader => {
             lab.model.memory = Memory::new();

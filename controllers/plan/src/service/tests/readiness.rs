@@ -47,7 +47,7 @@ fn a_new_leader_believes_the_names_only_of_the_run_that_checks_spoke_of() {
 
 #[test]
 fn what_speaks_against_a_copy_is_told_in_the_order_of_authority() {
-    let failed = InstanceState::Failed { why: "no such image".into() };
+    let failed = InstanceState::failed("no such image");
     let exited = |code, oom| InstanceState::Exited { code, oom };
     for (state, expected) in [
         (InstanceState::Running, None),

@@ -11,7 +11,7 @@ use crate::service::failover::Presence;
 use crate::service::slots::fill;
 
 fn failed() -> InstanceState {
-    InstanceState::Failed { why: "no space left".into() }
+    InstanceState::failed("no space left")
 }
 
 /// Hosts with copies that run and were watched.
@@ -194,7 +194,7 @@ fn a_copy_goes_in_the_batch_that_brings_its_successor() {
 #[test]
 fn a_slot_that_waits_is_looked_at_when_its_time_is_over() {
     let mut lab = lab(1, &spec("web:1", 1));
-    lab.bad.insert("web:1".into(), "no space left".into());
+    lab.bad.insert("web:1".into(), InstanceState::failed("no space left"));
     // The first failure is made good at once, the second after a second.
     for _ in 0..2 {
         lab.obey();

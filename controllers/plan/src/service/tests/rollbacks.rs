@@ -23,7 +23,7 @@ pub(super) fn is_of(copy: &Copy, template: i64) -> bool {
 }
 
 fn good_then_bad(lab: &mut Lab, order: UpdateOrder) -> (i64, i64) {
-    lab.bad.insert("web:2".into(), "exec format error".into());
+    lab.bad.insert("web:2".into(), InstanceState::failed("exec format error"));
     let good = lab.put("shop/web", wanted("web:1", order));
     lab.seconds(10);
     let bad = lab.put("shop/web", wanted("web:2", order));
@@ -55,7 +55,7 @@ fn a_bad_template_is_rejected_and_copies_go_back() {
 #[test]
 fn templates_that_ran_well_are_remembered_in_the_order_in_which_they_did() {
     let mut lab = Lab::new(3);
-    lab.bad.insert("web:2".into(), "no such image".into());
+    lab.bad.insert("web:2".into(), InstanceState::failed("no such image"));
     let put = |lab: &mut Lab, image: &str| {
         let number = lab.put("shop/web", spec(image, 3));
         lab.seconds(60);
@@ -119,8 +119,8 @@ fn a_rejected_template_stays_so_with_others_in_between() {
 #[test]
 fn without_a_template_that_ever_ran_well_a_rollout_pauses() {
     let mut lab = Lab::new(3);
-    lab.bad.insert("web:1".into(), "no such image".into());
-    lab.bad.insert("web:2".into(), "no such image either".into());
+    lab.bad.insert("web:1".into(), InstanceState::failed("no such image"));
+    lab.bad.insert("web:2".into(), InstanceState::failed("no such image either"));
     lab.put("shop/web", wanted("web:1", UpdateOrder::StopFirst));
     lab.seconds(30);
     assert_eq!(lab.phase("shop/web"), Phase::Done, "the first start is tried on");
@@ -167,7 +167,7 @@ fn fail_what_comes(lab: &mut Lab, why: &str) {
         if copy.record.as_ref().is_some_and(|record| record.value.desired >= Desired::Stop) {
             copy.observed = Some(observed(InstanceState::Stopped { code: Some(0) }, 991));
         } else if copy.observed.is_none() {
-            copy.observed = Some(observed(InstanceState::Failed { why: why.into() }, 990));
+            copy.observed = Some(observed(InstanceState::failed(why), 990));
         }
     }
 }
@@ -250,7 +250,7 @@ fn a_pinned_template_that_fails_is_not_left_for_another() {
     lab.seconds(10);
     let new = lab.put("shop/web", wanted("web:2", UpdateOrder::StartFirst));
     lab.seconds(60);
-    lab.bad.insert("web:1".into(), "gone from the registry".into());
+    lab.bad.insert("web:1".into(), InstanceState::failed("gone from the registry"));
     say(&mut lab, 5000, Some(Pin { template: Some(old), of: Some(new), ..Pin::default() }));
     lab.seconds(60);
     let Phase::Paused { why } = lab.phase("shop/web") else { panic!("{:?}", lab.phase("shop/web")) };
@@ -390,7 +390,7 @@ fn a_crashing_image_rolled_to_a_thousand_services_costs_each_a_few_transactions(
     };
     let good: Vec<i64> = services.iter().map(|service| lab.put(service, one("web:1"))).collect();
     lab.seconds(10);
-    lab.bad.insert("web:2".into(), "exec format error".into());
+    lab.bad.insert("web:2".into(), InstanceState::failed("exec format error"));
     for service in &services {
         lab.put(service, one("web:2"));
     }

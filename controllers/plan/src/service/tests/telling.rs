@@ -55,14 +55,21 @@ fn a_service_is_available_while_no_more_copies_are_missing_than_its_rollout_exch
 
 #[test]
 fn a_service_that_no_host_may_run_is_told_apart_from_one_that_fails() {
-    let refusal = "host policy on h1 does not allow privileged for namespace shop";
-    for (replicas, why, said) in [
-        (1, "no such image", "true CopyFailed shop.web.1."),
-        (1, refusal, "true Refused slot 1: host policy on h1 does"),
-        (4, refusal, "true Refused slot 1 (and 3 more): host policy on h1 does"),
+    let words = "host policy on h1 does not allow privileged for namespace shop";
+    let refused = || InstanceState::refused(words);
+    // As hosts of 0.1.0 say it.
+    let before = |why: &str| InstanceState::Failed { why: why.to_owned(), refused: None };
+    for (replicas, state, said) in [
+        (1, InstanceState::failed("no such image"), "true CopyFailed shop.web.1."),
+        (1, refused(), "true Refused slot 1: host policy on h1 does"),
+        (4, refused(), "true Refused slot 1 (and 3 more): host policy on h1 does"),
+        (1, InstanceState::refused("not here"), "true Refused slot 1: not here; all 3 hosts"),
+        (1, InstanceState::failed(words), "true CopyFailed shop.web.1."),
+        (1, before(words), "true Refused slot 1: host policy on h1 does"),
+        (1, before("no such image"), "true CopyFailed shop.web.1."),
     ] {
         let mut lab = Lab::new(3);
-        lab.bad.insert("web:1".to_owned(), why.to_owned());
+        lab.bad.insert("web:1".to_owned(), state);
         lab.put("shop/web", spec("web:1", replicas));
         let degraded = |lab: &Lab| lab.condition("shop/web", ConditionType::Degraded);
         lab.settle();
@@ -81,10 +88,7 @@ fn a_service_that_no_host_may_run_is_told_apart_from_one_that_fails() {
 #[test]
 fn a_slot_whose_own_copy_has_the_port_is_refused_everywhere_too_and_one_that_was_let_in_is_not() {
     let mut lab = Lab::new(1);
-    lab.bad.insert(
-        "web:1".to_owned(),
-        "host policy on h1 does not allow privileged for namespace shop".to_owned(),
-    );
+    lab.bad.insert("web:1".to_owned(), InstanceState::refused("host policy on h1 does not allow privileged"));
     let mut document = spec("web:1", 1);
     document.template.ports.push(published(80));
     lab.put("shop/web", document);
@@ -209,7 +213,7 @@ fn a_copy_that_stays_on_a_lost_host_tells_what_it_waits_for() {
 #[test]
 fn a_copy_that_fails_tells_why() {
     let mut lab = Lab::new(1);
-    lab.bad.insert("web:1".into(), "exec format error".into());
+    lab.bad.insert("web:1".into(), InstanceState::failed("exec format error"));
     lab.put("shop/web", spec("web:1", 1));
     lab.seconds(10);
     let degraded = lab.condition("shop/web", ConditionType::Degraded);

@@ -146,12 +146,31 @@ fn ends_and_failures_are_worth_an_event() {
     let table = [
         (exited(true), Some(("OutOfMemory", "the kernel killed it for memory; exit code 3"))),
         (exited(false), Some(("Exited", "it ended with exit code 3"))),
-        (InstanceState::Failed { why: "no image".to_owned() }, Some(("Failed", "no image"))),
+        (InstanceState::failed("no image"), Some(("Failed", "no image"))),
         (InstanceState::Running, None),
         (InstanceState::Pulling, None),
     ];
     for (state, expected) in table {
         let expected = expected.map(|(reason, message)| (reason, message.to_owned()));
         assert_eq!(event_of(&state), expected, "{state:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_controller_of_before_told_is_not_told_again_for_a_field_that_it_did_not_have() {
+    let words =
+        "host policy on h1 does not allow privileged for namespace shop; see /etc/evenkeel/policy.yaml";
+    for (before, told) in [(words, false), ("no image", true)] {
+        let mut bench = Bench::on_a_store().await;
+        let template = Template { image: IMAGE.into(), privileged: Some(true), ..Template::default() };
+        put(&bench.store, &Key::Revision("shop/web".parse().unwrap(), 7), &Revision { template }).await;
+        bench.driver.boot().await;
+        let state = InstanceState::Failed { why: before.to_owned(), refused: None };
+        bench.set(Slot { observed: Some(Observed { state, ..running() }), ..Slot::default() });
+        bench.driver.step(&id(1));
+        let now = bench.slot().observed.clone().unwrap();
+        assert_eq!((now.state, now.since), (InstanceState::refused(words), Timestamp(1)));
+        let events: Vec<_> = told.then(|| ("Failed".to_owned(), words.to_owned())).into_iter().collect();
+        assert_eq!(bench.events().await, events);
     }
 }
