@@ -3,15 +3,18 @@
 mod show;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use evenkeel_api::key::{Key, prefix};
+use evenkeel_api::meta::ObjectRef;
 use evenkeel_api::name::{HostName, InstanceId, Namespace};
 use evenkeel_api::quantity::Span;
 use evenkeel_api::record::Timestamp;
 use evenkeel_api::session::Since;
 use evenkeel_runtime::mirror::Mirror;
+use evenkeel_runtime::store::Store;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -19,6 +22,7 @@ use tokio::time::Instant;
 use self::show::Show;
 use crate::config::Settings;
 use crate::failure::Failure;
+use crate::output::complain;
 use crate::sessions::Desk;
 use crate::sessions::console::Console;
 use crate::sessions::lines::Lines;
@@ -86,8 +90,8 @@ impl Logs {
             return Err(Failure::timed_out("etcd did not answer in time"));
         }
         let copies = of(&mirror, &target);
-        if copies.is_empty() && !self.follow {
-            target.silently(&desk.store).await?;
+        if copies.is_empty() {
+            self.none_yet(&target, &desk.store).await?;
         }
         let (tell, told) = mpsc::channel(64);
         let show = Show::new(&target, self.timestamps);
@@ -95,6 +99,27 @@ impl Logs {
             Following { logs: self, target, desk, mirror, tell: Some(tell), readers: JoinSet::new(), show };
         following.begin(copies, false);
         following.run(told).await
+    }
+
+    /// There is no copy: an error, or a word that one is waited for.
+    async fn none_yet(&self, target: &Target, store: &Arc<dyn Store>) -> Result<(), Failure> {
+        match target {
+            Target::Service(service) if self.follow => {
+                let object = ObjectRef::Service(service.clone());
+                let (document, accepted) = (Key::Document(object.clone()), Key::Accepted(object));
+                if store.get(&document).await?.0.is_none() && store.get(&accepted).await?.0.is_none() {
+                    return Err(Failure::new(format!(
+                        "there is no service {service}: see `evenkeel get services`"
+                    )));
+                }
+                complain!(
+                    "there is no copy of {service} yet; `evenkeel explain {service}` says why, and this waits"
+                );
+                Ok(())
+            }
+            // Of a copy's name none comes that is not there: names are not used again.
+            _ => target.silently(store).await.map(drop),
+        }
     }
 }
 
@@ -183,6 +208,9 @@ impl Following<'_> {
 
 #[cfg(test)]
 mod tests {
+    use evenkeel_etcd::MemoryStore;
+    use evenkeel_runtime::store::TxnBuilder;
+
     use super::*;
 
     #[test]
@@ -192,5 +220,31 @@ mod tests {
         for wrong in ["yesterday", "", "2026-11-30"] {
             assert!(since(wrong).unwrap_err().contains("10m"), "{wrong}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_nobody_has_written_is_not_waited_for() {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new(1));
+        let logs = |follow, target: &str| Logs {
+            target: target.to_owned(),
+            namespace: None,
+            follow,
+            since: None,
+            tail: None,
+            timestamps: false,
+        };
+        let none_yet = async |follow, word: &str| {
+            let target = Target::read(word, None).unwrap();
+            logs(follow, word).none_yet(&target, &store).await.map_err(|failure| failure.message)
+        };
+        assert!(none_yet(true, "shop/wbe").await.unwrap_err().contains("there is no service shop/wbe"));
+        for key in ["services/shop/web", "accepted/services/shop/old"] {
+            let put = TxnBuilder::new().put(&key.parse().unwrap(), "{}");
+            store.commit(&put.build().unwrap()).await.unwrap();
+            let word = key.rsplit_once("services/").map_or("", |(_, word)| word);
+            assert_eq!(none_yet(true, word).await, Ok(()), "{word}");
+            assert!(none_yet(false, word).await.unwrap_err().contains("there is no copy"), "{word}");
+        }
+        assert!(none_yet(true, "shop.web.1.n").await.unwrap_err().contains("there is no copy"));
     }
 }
