@@ -243,7 +243,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
             Command::Get(command) => command.run(&store, format).await,
             Command::Describe(command) => command.run(&store, format, now).await,
             Command::Explain(command) => command.run(&cli.settings, &store, now).await,
-            Command::Status => status::run(&store, format, now).await,
+            Command::Status => status::run(&cli.settings, &store, format, now).await,
             Command::Diff(command) => match command.run(&store).await? {
                 true => Err(Failure::differs()),
                 false => Ok(()),
