@@ -121,7 +121,7 @@ pub fn stopped(host: &HostName, failure: Failure) -> Failure {
 
 /// Everything that is wrong, in words that stay the same while it is.
 async fn troubles(store: &Arc<dyn Store>) -> Result<BTreeSet<String>, Failure> {
-    Ok(status::look(store).await?.trouble.into_iter().map(|trouble| trouble.what).collect())
+    Ok(status::look(store, true).await?.trouble.into_iter().map(|trouble| trouble.what).collect())
 }
 
 fn order<'a>(hosts: impl Iterator<Item = &'a HostName>, leaders: &BTreeSet<HostName>) -> Vec<&'a HostName> {

@@ -38,7 +38,7 @@ mod words;
 mod worker;
 
 use commands::{
-    apply, backup, brake, cert, completion, controller, cp, delete, describe, dev, diff, doctor, etcd,
+    apply, backup, brake, cert, child, completion, controller, cp, delete, describe, dev, diff, doctor, etcd,
     events, exec, explain, get, host, import, init, logs, man, plan, port_forward, recover, restart, restore,
     rollout, scale, schema, status, top, upgrade, user, validate, wait as wait_for,
 };
@@ -169,6 +169,9 @@ Examples:
     /// What may come next on a command line; for the shells
     #[command(hide = true)]
     Complete(completion::Complete),
+    /// Another program, as a child of the process that says so; for `dev`
+    #[command(hide = true)]
+    Child(child::Child),
     /// Manual pages, into a folder
     Man(man::Man),
     /// Run controllers on this host
@@ -198,6 +201,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Validate(command) => return command.run(format),
         Command::Import(command) => return command.run(format),
         Command::Man(command) => return command.run(Cli::command()),
+        Command::Child(command) => return command.run(),
         Command::Completion(command) => {
             command.run();
             return Ok(());
@@ -239,7 +243,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
             Command::Get(command) => command.run(&store, format).await,
             Command::Describe(command) => command.run(&store, format, now).await,
             Command::Explain(command) => command.run(&cli.settings, &store, now).await,
-            Command::Status => status::run(&store, format, now).await,
+            Command::Status => status::run(&cli.settings, &store, format, now).await,
             Command::Diff(command) => match command.run(&store).await? {
                 true => Err(Failure::differs()),
                 false => Ok(()),
@@ -279,6 +283,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
             | Command::Completion(_)
             | Command::Complete(_)
             | Command::Man(_)
+            | Command::Child(_)
             | Command::Controller(_) => Ok(()),
         }
     })

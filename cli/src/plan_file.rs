@@ -14,6 +14,7 @@ use evenkeel_runtime::mirror::Mirror;
 use evenkeel_runtime::store::{MAX_OPERATIONS, Store, TxnBuilder};
 use serde::{Deserialize, Serialize};
 
+use crate::cluster;
 use crate::documents::FromFile;
 use crate::failure::Failure;
 use crate::steps::{Effect, Step};
@@ -76,7 +77,13 @@ impl PlanFile {
     /// It cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), Failure> {
         let text = serde_json::to_string_pretty(self).map_err(Failure::new)?;
-        fs::write(path, text).map_err(|error| Failure::new(format!("{}: {error}", path.display())))
+        // A pipe or a device is no file that could be replaced.
+        if fs::symlink_metadata(path).is_ok_and(|found| !found.is_file()) {
+            return fs::write(path, text)
+                .map_err(|error| Failure::new(format!("{}: {error}", path.display())));
+        }
+        // Variables are filled in by now, passwords among them.
+        cluster::replace(path, 0o600, &text)
     }
 
     /// The one that was kept.
@@ -162,6 +169,8 @@ fn rests_on(after: &World, touched: &BTreeSet<ServiceId>) -> BTreeSet<Key> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use evenkeel_api::name::TemplateRef;
     use evenkeel_api::record::{Desired, Instance};
     use evenkeel_etcd::MemoryStore;
@@ -222,6 +231,25 @@ mod tests {
                 assert_eq!(plan.broken(&store).await.unwrap(), [key(change)]);
             }
         }
+    }
+
+    #[test]
+    fn nobody_else_reads_it_and_a_pipe_stays_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let plan = PlanFile { documents: Vec::new(), holds: BTreeMap::new() };
+        let kept = folder.path().join("plan");
+        fs::write(&kept, "of before").unwrap();
+        fs::set_permissions(&kept, fs::Permissions::from_mode(0o644)).unwrap();
+        plan.write(&kept).unwrap();
+        assert_eq!(fs::metadata(&kept).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(PlanFile::read(&kept).unwrap(), plan);
+        let (link, target) = (folder.path().join("stdout"), folder.path().join("target"));
+        fs::write(&target, "").unwrap();
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        plan.write(&link).unwrap();
+        assert_eq!(PlanFile::read(&target).unwrap(), plan);
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3, "something is left over");
     }
 
     #[test]

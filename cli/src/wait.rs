@@ -43,11 +43,24 @@ impl Progress {
     }
 }
 
+/// What is said of an etcd that is too slow to be read.
+const SLOW: &str = "etcd did not answer in time";
+
 /// Waits for all that was asked for, at most for `patience`.
 ///
 /// # Errors
 /// One of them fails (exit code 3), or the time runs out (exit code 4).
 pub async fn until(store: &Arc<dyn Store>, asked: &[Asked], patience: Duration) -> Result<(), Failure> {
+    until_or(store, asked, patience, SLOW).await
+}
+
+/// The same; `slow` is what is said of an etcd that is too slow to be read.
+async fn until_or(
+    store: &Arc<dyn Store>,
+    asked: &[Asked],
+    patience: Duration,
+    slow: &str,
+) -> Result<(), Failure> {
     let prefixes =
         [prefix::rollouts(), prefix::pins(), prefix::endpoints(), prefix::reports(), prefix::alive()]
             .into_iter()
@@ -56,9 +69,7 @@ pub async fn until(store: &Arc<dyn Store>, asked: &[Asked], patience: Duration) 
     let mut changed = mirror.subscribe();
     let end = Instant::now() + patience;
     let mut shown = Shown::new();
-    tokio::time::timeout_at(end, mirror.synced())
-        .await
-        .map_err(|_| Failure::timed_out("etcd did not answer in time; the documents are stored"))?;
+    tokio::time::timeout_at(end, mirror.synced()).await.map_err(|_| Failure::timed_out(slow))?;
     let before = refused::Before::new(&mirror, asked);
     loop {
         let look = |asked: &Asked| before.correct(&mirror, asked, look(&mirror, asked));

@@ -1,12 +1,13 @@
 //! `evenkeel dev`: a cluster of this one machine, to try things out: etcd and all controllers as children of this process.
 
 mod folder;
+mod offspring;
 
-use std::fs::{self, File};
+use std::fs;
+use std::io::Write;
 use std::net::{Ipv4Addr, TcpStream};
-use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,17 +17,15 @@ use evenkeel_api::meta::{Kind, ObjectRef};
 use evenkeel_api::name::HostName;
 use evenkeel_etcd::{EtcdConfig, EtcdStore};
 use evenkeel_runtime::store::{Store, TxnBuilder};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use tokio::signal::unix::{SignalKind, signal};
 
 use self::folder::Folder;
+use self::offspring::{Children, Offspring};
 use super::delete::confirmed;
 use super::host;
 use crate::cluster::machine;
 use crate::failure::Failure;
-use crate::output::say;
 use crate::polling::{Step, poll};
+use crate::sessions::stop::Stop;
 
 /// Where.
 #[derive(Debug, Args)]
@@ -57,57 +56,74 @@ const NETWORK: &str = "apiVersion: evenkeel/v1\nkind: Network\nmetadata: {name: 
                        10.88.0.0/16}]}\n  dns: {domain: internal}\n";
 const ETCD_WITHIN: Duration = Duration::from_secs(20);
 const EMPTY_WITHIN: Duration = Duration::from_secs(120);
-/// For a child that was told to end.
-const ENDS_WITHIN: Duration = Duration::from_secs(15);
 
 impl Dev {
     /// Runs until it is told to end.
     ///
     /// # Errors
-    /// Something is missing here, or a child ends by itself.
+    /// Something is missing here, a child ends by itself, or it is told to end once more while it takes everything down.
     pub async fn run(&self) -> Result<(), Failure> {
         machine::need_root("evenkeel dev")?;
+        // From before the first child on: whatever ends us must find somebody who ends them.
+        let mut stop = Stop::watch()?;
         self.check()?;
-        let name = machine::name()?;
-        let address = self.address.map_or_else(machine::address, Ok)?;
+        let cluster = Cluster::of(self)?;
         let data = Folder::open(&self.data)?;
-        let endpoint = format!("http://127.0.0.1:{}", self.port);
-        let mut etcd = Offspring::start("etcd", self.etcd(&data), &data)?;
-        let store: Arc<dyn Store> =
-            Arc::new(EtcdStore::new(&EtcdConfig::new(vec![endpoint.clone()])).map_err(Failure::new)?);
-        poll(ETCD_WITHIN, async || {
-            Ok(match store.get(&Key::Cluster).await {
-                Ok(_) => Step::Done(()),
-                Err(error) => Step::NotYet(etcd.told(&format!("does not answer: {error}"))),
-            })
-        })
-        .await?;
-        let mut controllers =
-            Offspring::start("controllers", Self::controllers(&data, &name, address, &endpoint)?, &data)?;
-        let config = data.join("config.yaml");
-        fs::write(&config, format!("endpoints: [\"{endpoint}\"]\n"))?;
-        self.settle(&store, &name).await?;
-        say!("{name} at {address} is a cluster. In another terminal:\n");
-        say!("  export EVENKEEL_CONFIG={}", config.display());
-        say!("  evenkeel apply -f FILE --wait; evenkeel status\n");
-        say!(
-            "Ctrl-C ends it{}.",
-            if self.keep { ", and containers run on" } else { ", with all that it runs" }
-        );
-        let ended = until_told(&mut etcd, &mut controllers).await;
+        let mut children = Children::default();
+        let ended = tokio::select! {
+            failure = self.live(&cluster, &mut children, &data) => Err(failure),
+            _told = stop.told() => Ok(()),
+        };
+        // Before there were controllers, nothing was brought; what an earlier run kept is not theirs to take down yet.
+        let theirs = children.controllers.is_some();
+        let ended = match ended {
+            Ok(()) if theirs && !self.keep => cluster.down(&mut stop).await,
+            ended => ended,
+        };
+        children.end().await;
         if ended.is_ok() && !self.keep {
-            say!("taking everything down");
-            take_down(&store, &name).await?;
-        }
-        controllers.end().await;
-        etcd.end().await;
-        if ended.is_ok() && !self.keep {
-            match data.take_away()? {
-                None => say!("nothing is left"),
-                Some(others) => say!("nothing is left but what others have put there: {others}"),
+            if theirs || data.is_new() {
+                let left = data.take_away()?;
+                tell(&left.map_or("nothing is left".to_owned(), |others| {
+                    format!("nothing is left but what others have put there: {others}")
+                }));
+            } else {
+                tell("what an earlier run kept is left as it was");
             }
         }
         ended
+    }
+
+    /// Starts everything, and sees that it runs; why it does not any more.
+    async fn live(&self, cluster: &Cluster, children: &mut Children, data: &Folder) -> Failure {
+        match self.begin(cluster, children, data).await {
+            Ok(()) => children.one_ends().await,
+            Err(failure) => failure,
+        }
+    }
+
+    async fn begin(&self, cluster: &Cluster, children: &mut Children, data: &Folder) -> Result<(), Failure> {
+        let Cluster { name, address, endpoint, store } = cluster;
+        let etcd = children.etcd.insert(Offspring::start("etcd", &self.etcd(data), data)?);
+        poll(ETCD_WITHIN, async || match store.get(&Key::Cluster).await {
+            Ok(_) => Ok(Step::Done(())),
+            Err(_) if etcd.is_over() => Err(etcd.told("ended by itself")),
+            Err(error) => Ok(Step::NotYet(etcd.told(&format!("does not answer: {error}")))),
+        })
+        .await?;
+        let command = Self::controllers(data, name, *address, endpoint)?;
+        children.controllers = Some(Offspring::start("controllers", &command, data)?);
+        let config = data.join("config.yaml");
+        fs::write(&config, format!("endpoints: [\"{endpoint}\"]\n"))?;
+        self.settle(store, name).await?;
+        tell(&format!("{name} at {address} is a cluster. In another terminal:\n"));
+        tell(&format!("  export EVENKEEL_CONFIG={}", config.display()));
+        tell("  evenkeel apply -f FILE --wait; evenkeel status\n");
+        tell(match self.keep {
+            true => "Ctrl-C ends it, and containers run on.",
+            false => "Ctrl-C ends it, with all that it runs.",
+        });
+        Ok(())
     }
 
     /// What must be here, and what must not.
@@ -127,6 +143,9 @@ impl Dev {
                 ));
             }
         }
+        Command::new("etcd").arg("--version").output().map_err(|error| {
+            Failure::new(format!("etcd: {error}; on Debian, apt-get install etcd-server brings etcd"))
+        })?;
         if TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok() {
             return Err(Failure::new(format!(
                 "something answers at port {} already: another `evenkeel dev`, or etcd of one that was killed (pkill -f \
@@ -179,24 +198,39 @@ impl Dev {
     }
 }
 
-/// Until a person ends it.
-///
-/// # Errors
-/// A child ended by itself.
-async fn until_told(etcd: &mut Offspring, controllers: &mut Offspring) -> Result<(), Failure> {
-    let (mut interrupt, mut term) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    loop {
+/// Who it is, and where.
+struct Cluster {
+    name: HostName,
+    address: Ipv4Addr,
+    endpoint: String,
+    store: Arc<dyn Store>,
+}
+
+impl Cluster {
+    fn of(dev: &Dev) -> Result<Self, Failure> {
+        let endpoint = format!("http://127.0.0.1:{}", dev.port);
+        let store = EtcdStore::new(&EtcdConfig::new(vec![endpoint.clone()])).map_err(Failure::new)?;
+        let address = dev.address.map_or_else(machine::address, Ok)?;
+        Ok(Self { name: machine::name()?, address, endpoint, store: Arc::new(store) })
+    }
+
+    /// Takes everything down, unless a person will not wait for it.
+    async fn down(&self, stop: &mut Stop) -> Result<(), Failure> {
+        tell("taking everything down");
         tokio::select! {
-            _ = interrupt.recv() => return Ok(()),
-            _ = term.recv() => return Ok(()),
-            () = tokio::time::sleep(Duration::from_millis(500)) => {}
-        }
-        for child in [&mut *etcd, &mut *controllers] {
-            if child.is_over() {
-                return Err(child.told("ended by itself"));
-            }
+            down = take_down(&self.store, &self.name) => down,
+            told = stop.told() => Err(Failure {
+                message: "not all is taken down: `evenkeel dev` goes on with what is left, and takes it down in the end"
+                    .to_owned(),
+                ..told
+            }),
         }
     }
+}
+
+/// Says something, to whoever listens: that the terminal is gone is no reason to leave anything behind.
+fn tell(text: &str) {
+    let _gone = writeln!(std::io::stdout(), "{text}");
 }
 
 /// Deletes all documents but the host's, and waits until nothing is left of what they brought.
@@ -237,57 +271,4 @@ async fn delete_all(store: &Arc<dyn Store>, kind: Kind) -> Result<(), Failure> {
         store.commit(&txn.put(&Key::Confirmed, meant).build()?).await?;
     }
     Ok(())
-}
-
-/// A child, which says what it says into a file.
-struct Offspring {
-    name: &'static str,
-    child: Child,
-    log: PathBuf,
-}
-
-impl Offspring {
-    fn start(name: &'static str, mut command: Command, folder: &Folder) -> Result<Self, Failure> {
-        let log = folder.join(format!("{name}.log"));
-        let file = File::create(&log)?;
-        command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
-        // Ctrl-C is for us: they are needed to take everything down.
-        command.process_group(0);
-        let program = command.get_program().to_string_lossy().into_owned();
-        let child = command.spawn().map_err(|error| {
-            Failure::new(format!("{program}: {error}; on Debian, apt-get install etcd-server brings etcd"))
-        })?;
-        Ok(Self { name, child, log })
-    }
-
-    fn is_over(&mut self) -> bool {
-        !matches!(self.child.try_wait(), Ok(None))
-    }
-
-    fn told(&self, what: &str) -> Failure {
-        Failure::new(format!("{} {what}; see {}", self.name, self.log.display()))
-    }
-
-    /// Ends it gently, and at last not.
-    async fn end(mut self) {
-        if let Ok(pid) = i32::try_from(self.child.id()) {
-            let _gone = kill(Pid::from_raw(pid), Signal::SIGTERM);
-        }
-        let ended =
-            poll(ENDS_WITHIN, async || Ok(Step::once(self.is_over(), || Failure::new("it does not end"))));
-        if ended.await.is_err() {
-            let _gone = self.child.kill();
-            let _gone = self.child.wait();
-        }
-    }
-}
-
-impl Drop for Offspring {
-    fn drop(&mut self) {
-        // An error on the way: what was started does not stay.
-        if !self.is_over() {
-            let _gone = self.child.kill();
-            let _gone = self.child.wait();
-        }
-    }
 }

@@ -1,31 +1,34 @@
 //! `evenkeel logs`: what copies write, on whichever hosts they are.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::io::IsTerminal;
+mod show;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{BufMut, Bytes, BytesMut};
 use clap::Args;
 use evenkeel_api::key::{Key, prefix};
+use evenkeel_api::meta::ObjectRef;
 use evenkeel_api::name::{HostName, InstanceId, Namespace};
 use evenkeel_api::quantity::Span;
 use evenkeel_api::record::Timestamp;
 use evenkeel_api::session::Since;
 use evenkeel_runtime::mirror::Mirror;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use evenkeel_runtime::store::Store;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use self::show::Show;
 use crate::config::Settings;
 use crate::failure::Failure;
-use crate::output::{complain, is_lively};
+use crate::output::complain;
 use crate::sessions::Desk;
-use crate::sessions::console::{Console, Out};
-use crate::sessions::lines::{Line, Lines};
+use crate::sessions::console::Console;
+use crate::sessions::lines::Lines;
 use crate::sessions::merge::Merger;
 use crate::sessions::reader::{Reader, Told};
 use crate::sessions::target::Target;
-use crate::visible;
 
 /// Of what, and which lines.
 #[derive(Debug, Args)]
@@ -36,7 +39,8 @@ Examples:
   evenkeel logs --since 10m shop/web
   evenkeel logs shop.web.1.n 2>/dev/null     of one copy: its standard output alone
 
-A host that does not answer is named on standard error, and the others are shown all the same.")]
+A host that does not answer is named on standard error, and the others are shown all the same. Without -f, exit code 3 says that a
+copy's lines broke off.")]
 pub struct Logs {
     /// SERVICE, NAMESPACE/SERVICE, or a copy as `evenkeel get copies` shows it
     #[arg(value_name = "SERVICE|COPY")]
@@ -62,7 +66,6 @@ pub struct Logs {
 const PATIENCE: Duration = Duration::from_millis(300);
 /// etcd is given that long.
 const STORE_WITHIN: Duration = Duration::from_secs(10);
-const COLOURS: [u8; 6] = [36, 33, 32, 35, 34, 96];
 
 fn since(text: &str) -> Result<Since, String> {
     if let Ok(span) = text.parse::<Span>() {
@@ -87,8 +90,8 @@ impl Logs {
             return Err(Failure::timed_out("etcd did not answer in time"));
         }
         let copies = of(&mirror, &target);
-        if copies.is_empty() && !self.follow {
-            target.silently(&desk.store).await?;
+        if copies.is_empty() {
+            self.none_yet(&target, &desk.store).await?;
         }
         let (tell, told) = mpsc::channel(64);
         let show = Show::new(&target, self.timestamps);
@@ -96,6 +99,27 @@ impl Logs {
             Following { logs: self, target, desk, mirror, tell: Some(tell), readers: JoinSet::new(), show };
         following.begin(copies, false);
         following.run(told).await
+    }
+
+    /// There is no copy: an error, or a word that one is waited for.
+    async fn none_yet(&self, target: &Target, store: &Arc<dyn Store>) -> Result<(), Failure> {
+        match target {
+            Target::Service(service) if self.follow => {
+                let object = ObjectRef::Service(service.clone());
+                let (document, accepted) = (Key::Document(object.clone()), Key::Accepted(object));
+                if store.get(&document).await?.0.is_none() && store.get(&accepted).await?.0.is_none() {
+                    return Err(Failure::new(format!(
+                        "there is no service {service}: see `evenkeel get services`"
+                    )));
+                }
+                complain!(
+                    "there is no copy of {service} yet; `evenkeel explain {service}` says why, and this waits"
+                );
+                Ok(())
+            }
+            // Of a copy's name none comes that is not there: names are not used again.
+            _ => target.silently(store).await.map(drop),
+        }
     }
 }
 
@@ -178,130 +202,15 @@ impl Following<'_> {
             }
         }
         console.finish();
-        self.show.verdict()
-    }
-}
-
-/// What is shown of whom.
-struct Show {
-    /// A service is asked for: each line names its copy.
-    named: bool,
-    timestamps: bool,
-    colours: bool,
-    /// Which of both outputs a person looks at.
-    terminals: Vec<Out>,
-    copies: Vec<Shown>,
-    known: BTreeSet<InstanceId>,
-}
-
-struct Shown {
-    host: HostName,
-    name: String,
-    opened: bool,
-    /// What was last said of it on standard error.
-    trouble: Option<String>,
-    was_read: bool,
-}
-
-/// What is shown where; and its place among those that wait, which is free once it is shown.
-type Shows = (Out, Bytes, OwnedSemaphorePermit);
-
-impl Show {
-    fn new(target: &Target, timestamps: bool) -> Self {
-        let mut terminals = Vec::new();
-        terminals.extend(std::io::stdout().is_terminal().then_some(Out::Output));
-        terminals.extend(std::io::stderr().is_terminal().then_some(Out::Error));
-        let named = matches!(target, Target::Service(_));
-        let (copies, known) = (Vec::new(), BTreeSet::new());
-        Self { named, timestamps, colours: is_lively(), terminals, copies, known }
-    }
-
-    /// A copy's number; `None`: it has one.
-    fn add(&mut self, copy: &InstanceId, host: &HostName) -> Option<usize> {
-        if !self.known.insert(copy.clone()) {
-            return None;
-        }
-        let whole = copy.to_string();
-        let name = whole.split_once('.').map_or(whole.as_str(), |(_, name)| name).to_owned();
-        self.copies.push(Shown { host: host.clone(), name, opened: false, trouble: None, was_read: false });
-        Some(self.copies.len() - 1)
-    }
-
-    fn open_all(&mut self, merger: &mut Merger<Shows>) {
-        for (number, copy) in self.copies.iter_mut().enumerate().filter(|(_, copy)| !copy.opened) {
-            copy.opened = true;
-            merger.open(number);
-        }
-    }
-
-    fn hear(&mut self, told: Told, merger: &mut Merger<Shows>, now: Duration) {
-        match told {
-            Told::Line { copy, line: Line { time, error, text }, waits } => {
-                let out = if error && !self.named { Out::Error } else { Out::Output };
-                let line = self.line(out, copy, &time, &text);
-                merger.push(copy, &time, (out, line, waits), now);
-            }
-            Told::Trouble { copy, why } => {
-                let host = self.copies.get(copy).map(|copy| copy.host.clone());
-                let known = self.copies.iter().any(|other| {
-                    Some(&other.host) == host.as_ref() && other.trouble.as_deref() == Some(why.as_str())
-                });
-                if !known {
-                    complain!("{why}");
-                }
-                if let Some(copy) = self.copies.get_mut(copy) {
-                    copy.trouble = Some(why);
-                }
-            }
-            Told::Reads { copy } => {
-                if let Some(copy) = self.copies.get_mut(copy) {
-                    (copy.trouble, copy.was_read) = (None, true);
-                }
-            }
-            Told::Over { copy } => merger.close(copy),
-        }
-    }
-
-    /// A line as it is shown. What a copy wrote goes on as it is, but to a terminal nothing that it would obey.
-    fn line(&self, out: Out, copy: usize, time: &str, text: &[u8]) -> Bytes {
-        let (time, text) = match self.terminals.contains(&out) {
-            true => (visible::text(time), visible::line(text)),
-            false => (time.into(), text.into()),
-        };
-        let mut line = BytesMut::new();
-        if self.named {
-            let width = self.copies.iter().map(|copy| copy.name.len()).max().unwrap_or(0);
-            let name = self.copies.get(copy).map_or("", |copy| copy.name.as_str());
-            let colour = COLOURS[copy % COLOURS.len()];
-            let prefix = match self.colours {
-                true => format!("\x1b[{colour}m{name:width$} |\x1b[0m "),
-                false => format!("{name:width$} | "),
-            };
-            line.put_slice(prefix.as_bytes());
-        }
-        if self.timestamps {
-            line.put_slice(time.as_bytes());
-            line.put_u8(b' ');
-        }
-        line.put_slice(&text);
-        if !text.ends_with(b"\n") {
-            line.put_u8(b'\n');
-        }
-        line.freeze()
-    }
-
-    /// Whether anything could be read at all.
-    fn verdict(&self) -> Result<(), Failure> {
-        if !self.copies.is_empty() && self.copies.iter().all(|copy| !copy.was_read) {
-            // Why stands there already.
-            return Err(Failure { code: 1, message: String::new() });
-        }
-        Ok(())
+        self.show.verdict(self.logs.follow)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use evenkeel_etcd::MemoryStore;
+    use evenkeel_runtime::store::TxnBuilder;
+
     use super::*;
 
     #[test]
@@ -313,34 +222,29 @@ mod tests {
         }
     }
 
-    #[test]
-    fn lines_name_their_copy_where_there_may_be_many() {
-        let (host, copy): (HostName, InstanceId) = ("h1".parse().unwrap(), "shop.web.1.n".parse().unwrap());
-        for (target, timestamps, shown) in [
-            (Target::Service(copy.service.clone()), false, "web.1.n | hi\n"),
-            (Target::Service(copy.service.clone()), true, "web.1.n | T hi\n"),
-            (Target::Copy(copy.clone()), false, "hi\n"),
-        ] {
-            let mut show = Show::new(&target, timestamps);
-            (show.colours, show.terminals) = (false, Vec::new());
-            assert_eq!((show.add(&copy, &host), show.add(&copy, &host)), (Some(0), None));
-            assert_eq!(show.line(Out::Output, 0, "T", b"hi\n"), shown);
-            let line = show.line(Out::Output, 0, "T", b"hi");
-            assert_eq!(line, shown, "a last line without an end gets one");
+    #[tokio::test]
+    async fn what_nobody_has_written_is_not_waited_for() {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new(1));
+        let logs = |follow, target: &str| Logs {
+            target: target.to_owned(),
+            namespace: None,
+            follow,
+            since: None,
+            tail: None,
+            timestamps: false,
+        };
+        let none_yet = async |follow, word: &str| {
+            let target = Target::read(word, None).unwrap();
+            logs(follow, word).none_yet(&target, &store).await.map_err(|failure| failure.message)
+        };
+        assert!(none_yet(true, "shop/wbe").await.unwrap_err().contains("there is no service shop/wbe"));
+        for key in ["services/shop/web", "accepted/services/shop/old"] {
+            let put = TxnBuilder::new().put(&key.parse().unwrap(), "{}");
+            store.commit(&put.build().unwrap()).await.unwrap();
+            let word = key.rsplit_once("services/").map_or("", |(_, word)| word);
+            assert_eq!(none_yet(true, word).await, Ok(()), "{word}");
+            assert!(none_yet(false, word).await.unwrap_err().contains("there is no copy"), "{word}");
         }
-        let mut show = Show::new(&Target::Service(copy.service.clone()), false);
-        show.colours = true;
-        show.add(&copy, &host);
-        assert_eq!(show.line(Out::Output, 0, "T", b"x\n"), "\x1b[36mweb.1.n |\x1b[0m x\n");
-    }
-
-    #[test]
-    fn what_a_copy_writes_moves_no_terminal_and_goes_into_a_file_as_it_is() {
-        let (host, copy): (HostName, InstanceId) = ("h1".parse().unwrap(), "shop.web.1.n".parse().unwrap());
-        let mut show = Show::new(&Target::Copy(copy.clone()), false);
-        show.add(&copy, &host);
-        show.terminals = vec![Out::Output];
-        assert_eq!(show.line(Out::Output, 0, "T", b"\x1b[2J\xff\n"), "\\x1b[2J\\xff\n");
-        assert_eq!(show.line(Out::Error, 0, "T", b"\x1b[2J\xff\n"), &b"\x1b[2J\xff\n"[..]);
+        assert!(none_yet(true, "shop.web.1.n").await.unwrap_err().contains("there is no copy"));
     }
 }

@@ -6,6 +6,7 @@ pub mod availability;
 pub mod backup;
 pub mod brake;
 pub mod cert;
+pub mod child;
 pub mod completion;
 pub mod controller;
 pub mod cp;

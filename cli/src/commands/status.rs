@@ -11,6 +11,8 @@ use serde::Serialize;
 
 use super::hosts::{self, HostRow};
 use super::trouble::{self, Objects, Trouble};
+use crate::cluster::whose;
+use crate::config::Settings;
 use crate::failure::Failure;
 use crate::output::{Format, age, say, structured, table};
 use crate::{snapshot, words};
@@ -31,11 +33,11 @@ struct Report {
     objects: BTreeMap<String, Status>,
 }
 
-/// Looks at everything once.
+/// Looks at everything once; `made_here`: the cluster was made from here by `evenkeel init`.
 ///
 /// # Errors
 /// The store does not answer.
-pub async fn look(store: &Arc<dyn Store>) -> Result<Look, Failure> {
+pub async fn look(store: &Arc<dyn Store>, made_here: bool) -> Result<Look, Failure> {
     let hosts = snapshot::hosts(store).await?;
     let copies = snapshot::copies(store, None).await?;
     // Documents before statuses: what is written in between is then looked at already, not missing.
@@ -47,7 +49,7 @@ pub async fn look(store: &Arc<dyn Store>) -> Result<Look, Failure> {
     for kind in Kind::ALL {
         objects.extend(snapshot::statuses(store, kind).await?);
     }
-    let trouble = trouble::all(store, &hosts, &documents, &objects).await?;
+    let trouble = trouble::all(store, &hosts, &documents, &objects, made_here).await?;
     Ok(Look { trouble, hosts: hosts::rows(&hosts, &copies), objects })
 }
 
@@ -55,8 +57,13 @@ pub async fn look(store: &Arc<dyn Store>) -> Result<Look, Failure> {
 ///
 /// # Errors
 /// The store does not answer.
-pub async fn run(store: &Arc<dyn Store>, format: Format, now: Timestamp) -> Result<(), Failure> {
-    let Look { trouble, hosts, objects } = look(store).await?;
+pub async fn run(
+    settings: &Settings,
+    store: &Arc<dyn Store>,
+    format: Format,
+    now: Timestamp,
+) -> Result<(), Failure> {
+    let Look { trouble, hosts, objects } = look(store, whose::is_made_here(settings)).await?;
     if format != Format::Table {
         let objects = objects.into_iter().map(|(object, status)| (object.to_string(), status)).collect();
         return structured(format, &Report { trouble, hosts, objects });

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{IsTerminal, Write};
+use std::time::Duration;
 
 use clap::Args;
 use evenkeel_api::key::{Key, prefix};
@@ -13,6 +14,7 @@ use evenkeel_sessions::Frame;
 use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 
 use crate::config::Settings;
 use crate::failure::Failure;
@@ -40,7 +42,11 @@ pub struct Top {
     once: bool,
 }
 
+/// Between two tries to ask a host; the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(4));
+
 /// What a host told.
+#[derive(Debug)]
 enum Told {
     Round(HostName, Vec<Usage>),
     Trouble(HostName, String),
@@ -68,25 +74,36 @@ impl Top {
         let mut asking = JoinSet::new();
         for host in &hosts {
             let action = Action::Usage { service: service.clone(), follow };
-            asking.spawn(ask(desk.clone(), host.clone(), action, tell.clone()));
+            asking.spawn(ask(desk.clone(), host.clone(), action, follow, tell.clone()));
         }
         drop(tell);
         let (mut rounds, mut troubles) = (BTreeMap::new(), BTreeMap::new());
+        let mut told_once = false;
         while let Some(one) = told.recv().await {
             match one {
-                Told::Round(host, used) => drop(rounds.insert(host, used)),
+                Told::Round(host, used) => {
+                    told_once = true;
+                    troubles.remove(&host);
+                    rounds.insert(host, used);
+                }
                 Told::Trouble(host, why) => {
                     rounds.remove(&host);
                     troubles.insert(host, why);
                 }
+            }
+            // Nobody has told anything yet, and nobody does: that is no picture to look at.
+            if !told_once && troubles.len() == hosts.len() {
+                break;
             }
             // The first picture is whole; then each host brings its own news.
             if follow && rounds.len() + troubles.len() == hosts.len() {
                 draw(&rounds, &troubles)?;
             }
         }
-        if !follow {
+        if !follow || !told_once {
             troubles.values().for_each(|why| complain!("{why}"));
+        }
+        if !follow {
             print(&rounds, format)?;
         }
         if !hosts.is_empty() && rounds.is_empty() {
@@ -124,17 +141,29 @@ async fn hosts(desk: &Desk, service: Option<&ServiceId>) -> Result<BTreeSet<Host
     Ok(there)
 }
 
-async fn ask(desk: Desk, host: HostName, action: Action, tell: mpsc::Sender<Told>) {
-    if let Err(failure) = follow(&desk, &host, action, &tell).await {
-        let _nobody = tell.send(Told::Trouble(host, failure.message)).await;
+/// Asks a host; where the picture is to go on, again and again: its controllers may be exchanged, or begin anew.
+async fn ask(desk: Desk, host: HostName, action: Action, again: bool, tell: mpsc::Sender<Told>) {
+    let mut pause = PAUSES.0;
+    loop {
+        let mut told = false;
+        if let Err(failure) = rounds(&desk, &host, action.clone(), &tell, &mut told).await {
+            let _nobody = tell.send(Told::Trouble(host.clone(), failure.message)).await;
+        }
+        if !again || tell.is_closed() {
+            return;
+        }
+        pause = if told { PAUSES.0 } else { (pause * 2).min(PAUSES.1) };
+        sleep(pause).await;
     }
 }
 
-async fn follow(
+/// What a host tells, until it tells no more; `told`: at least one round.
+async fn rounds(
     desk: &Desk,
     host: &HostName,
     action: Action,
     tell: &mpsc::Sender<Told>,
+    told: &mut bool,
 ) -> Result<(), Failure> {
     let mut link = desk.ask(host, action).await?.link;
     let mut round = Vec::new();
@@ -147,6 +176,7 @@ async fn follow(
                     if tell.send(whole).await.is_err() {
                         return Ok(());
                     }
+                    *told = true;
                 }
                 round.extend(used);
             }
@@ -205,7 +235,61 @@ fn mib(bytes: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use evenkeel_api::session::Challenge;
+    use evenkeel_etcd::MemoryStore;
+    use evenkeel_runtime::store::{Store, TxnBuilder};
+    use evenkeel_sessions::{Hello, Link};
+    use tokio::net::TcpListener;
+
     use super::*;
+
+    /// A host that tells one round a connection, and then breaks off.
+    async fn breaks_off(listener: TcpListener, host: HostName) {
+        loop {
+            let mut link = Link::over(listener.accept().await.unwrap().0);
+            link.send(Frame::Hello(Hello { host: host.clone(), challenge: Challenge(1) })).await.unwrap();
+            let _asked = link.receive().await.unwrap();
+            link.send(Frame::Accepted(None)).await.unwrap();
+            link.send(Frame::Answer("[]".into())).await.unwrap();
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_host_whose_connection_broke_is_asked_again_where_the_picture_goes_on() {
+        let host: HostName = "h1".parse().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(breaks_off(listener, host.clone()));
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new(1));
+        let accepted = r#"{"source_revision": 1, "create_revision": 1, "metadata": {"name": "h1"}, "spec": {"address": "127.0.0.1"}}"#;
+        let facts = serde_json::json!({
+            "cpus": 1000, "memory": 1, "os": "linux", "arch": "amd64", "engine": "1", "addresses": [], "evenkeel": "1",
+            "sessions": port,
+        });
+        for (key, value) in [("accepted/hosts/h1", accepted.to_owned()), ("facts/h1", facts.to_string())] {
+            let put = TxnBuilder::new().put(&key.parse().unwrap(), value);
+            store.commit(&put.build().unwrap()).await.unwrap();
+        }
+        let desk = Desk::of(store, "ann");
+        let (tell, mut told) = mpsc::channel(16);
+        let action = Action::Usage { service: None, follow: true };
+        let asking = tokio::spawn(ask(desk.clone(), host.clone(), action.clone(), true, tell));
+        for _ in 0..2 {
+            assert!(matches!(told.recv().await, Some(Told::Round(..))));
+            assert!(matches!(told.recv().await, Some(Told::Trouble(..))));
+        }
+        drop(told);
+        asking.await.unwrap();
+        // Once is once.
+        let (tell, mut told) = mpsc::channel(16);
+        ask(desk, host, action, false, tell).await;
+        assert!(matches!(told.recv().await, Some(Told::Round(..))));
+        assert!(matches!(told.recv().await, Some(Told::Trouble(..))));
+        assert!(told.recv().await.is_none());
+    }
 
     #[test]
     fn sizes_are_read_at_a_glance() {

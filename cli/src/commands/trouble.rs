@@ -34,7 +34,7 @@ pub struct Trouble {
 /// What every status says.
 pub type Objects = BTreeMap<ObjectRef, Status>;
 
-/// All of it, newest first.
+/// All of it, newest first; `made_here`: the cluster was made from here by `evenkeel init`.
 ///
 /// # Errors
 /// The store does not answer.
@@ -43,6 +43,7 @@ pub async fn all(
     hosts: &Hosts,
     documents: &[Kv],
     objects: &Objects,
+    made_here: bool,
 ) -> Result<Vec<Trouble>, Failure> {
     let mut trouble: Vec<Trouble> =
         objects.iter().flat_map(|(object, status)| of_object(object, status)).collect();
@@ -56,7 +57,7 @@ pub async fn all(
         trouble.extend(documents.iter().filter_map(|kv| of_document(&kv.key, kv.mod_revision, objects)));
     }
     trouble.extend(halted);
-    trouble.extend(no_writes(store).await);
+    trouble.extend(no_writes(store, made_here).await);
     trouble.extend(paused(store, objects).await?);
     let leaders = store.list(&prefix::leaders()).await?;
     trouble.extend(of_leaders(leaders.kvs.iter().filter_map(|kv| kv.key.parse().ok())));
@@ -163,7 +164,7 @@ async fn halted(store: &Arc<dyn Store>) -> Result<Option<Trouble>, Failure> {
 
 /// Whether the store takes no writes. Reads do not tell: so a write is asked for whose demand never holds,
 /// which a store that is full refuses before it looks at the demand.
-async fn no_writes(store: &Arc<dyn Store>) -> Option<Trouble> {
+async fn no_writes(store: &Arc<dyn Store>, made_here: bool) -> Option<Trouble> {
     let never = TxnBuilder::new().if_unchanged(&Key::Cluster, i64::MAX).put(&Key::Confirmed, "");
     match store.commit(&never.build().ok()?).await {
         Ok(_) => None,
@@ -172,16 +173,25 @@ async fn no_writes(store: &Arc<dyn Store>) -> Option<Trouble> {
             Some(now(
                 "etcd is full (NOSPACE) and takes no writes: nothing new is decided, what runs goes on"
                     .to_owned(),
-                format!(
-                    "with all members in ETCDCTL_ENDPOINTS: `etcdctl compact {revision}`, then `etcdctl defrag`, \
-                     then `etcdctl alarm disarm`; let etcd compact by itself, and it does not fill up"
-                ),
+                room(made_here, revision),
             ))
         }
         // Who may only read is refused too.
         Err(StoreError::Refused(why)) if why.contains("permission denied") => None,
         Err(error) => Some(now("etcd takes no writes: nothing new is decided".to_owned(), error.to_string())),
     }
+}
+
+/// What gives an etcd room that is full.
+fn room(made_here: bool, revision: i64) -> String {
+    if made_here {
+        return "`evenkeel etcd defrag` gives it room, and takes writes again".to_owned();
+    }
+    format!(
+        "with all members in ETCDCTL_ENDPOINTS: `etcdctl compact {revision}`, then `etcdctl defrag`, then `etcdctl \
+         alarm disarm`; let etcd compact by itself, and it does not fill up (of a cluster of `evenkeel init`, \
+         `evenkeel etcd defrag` where it was made does all of that)"
+    )
 }
 
 /// Rollouts that paused a moment ago, of which the status does not tell yet.
@@ -329,14 +339,17 @@ mod tests {
         runtime.block_on(async {
             let memory = evenkeel_etcd::MemoryStore::new(1);
             let store: Arc<dyn Store> = Arc::new(memory.clone());
-            assert_eq!(no_writes(&store).await, None);
+            assert_eq!(no_writes(&store, false).await, None);
             memory.set_full(true);
-            let said = no_writes(&store).await.unwrap();
+            let said = no_writes(&store, true).await.unwrap();
+            assert!(said.why.contains("evenkeel etcd defrag"), "{}", said.why);
+            assert!(!said.why.contains("etcdctl"), "{}", said.why);
+            let said = no_writes(&store, false).await.unwrap();
             assert!(said.what.starts_with("etcd is full (NOSPACE)"), "{}", said.what);
             assert!(said.why.contains(&format!("etcdctl compact {}", memory.revision())), "{}", said.why);
             memory.set_full(false);
             let before = memory.revision();
-            assert_eq!(no_writes(&store).await, None);
+            assert_eq!(no_writes(&store, false).await, None);
             assert_eq!(memory.revision(), before);
         });
     }

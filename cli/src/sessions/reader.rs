@@ -33,6 +33,8 @@ pub enum Told {
     Line { copy: usize, line: Line, waits: OwnedSemaphorePermit },
     /// Its host does not answer, or not any more.
     Trouble { copy: usize, why: String },
+    /// What there is of it did not come to its end.
+    BrokeOff { copy: usize },
     /// It is read.
     Reads { copy: usize },
     /// There is nothing more.
@@ -84,8 +86,13 @@ impl Reader {
                     let _nobody = self.tell.send(Told::Reads { copy: self.number }).await;
                     let before = self.lines.last().to_owned();
                     let ended = self.pass_on(begun).await;
-                    if before != self.lines.last() {
+                    let came = before != self.lines.last();
+                    if came {
                         (pause, refused) = (PAUSES.0, 0);
+                    }
+                    // Refused before the first line, there is nothing to read.
+                    if matches!(&ended, Err(Stopped::Broken(_))) || came && ended.is_err() {
+                        let _nobody = self.tell.send(Told::BrokeOff { copy: self.number }).await;
                     }
                     match ended {
                         Ok(()) => {}

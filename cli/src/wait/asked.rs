@@ -13,7 +13,7 @@ use evenkeel_api::record::{ConditionType, Rollout, Status};
 use evenkeel_runtime::store::Store;
 use tokio::time::{Instant, sleep};
 
-use super::until;
+use super::{SLOW, until_or};
 use crate::failure::Failure;
 use crate::{snapshot, words};
 
@@ -80,7 +80,10 @@ impl Waiting {
     /// One of them fails (exit code 3), the time runs out (exit code 4), or the store does not answer.
     pub async fn upon(&self, store: &Arc<dyn Store>, asked: &[Asked]) -> Result<(), Failure> {
         match self.patience() {
-            Some(patience) => until(store, asked, patience).await,
+            // It has been written: whoever waits in vain need not ask for it again.
+            Some(patience) => {
+                until_or(store, asked, patience, &format!("{SLOW}; what was asked for is stored")).await
+            }
             None => glance(store, asked).await,
         }
     }
@@ -164,5 +167,19 @@ mod tests {
         assert!(took(&word).await >= GLANCE);
         put(&store, "rollouts/shop/web", &format!(r#"{{"seq":3,"resumed":{pin}}}"#)).await;
         assert!(took(&word).await < GLANCE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_a_slow_etcd_only_who_wrote_something_hears_that_it_is_stored() {
+        let memory = MemoryStore::new(1);
+        memory.set_down(true);
+        let store: Arc<dyn Store> = Arc::new(memory);
+        let asked = [Asked::word("shop/web".parse().unwrap())];
+        let waits = Waiting { wait: true, timeout: Span::seconds(20) };
+        let after_a_write = waits.upon(&store, &asked).await.unwrap_err();
+        let wait = super::super::until(&store, &asked, Duration::from_secs(20)).await.unwrap_err();
+        assert_eq!((after_a_write.code, wait.code), (4, 4));
+        assert!(after_a_write.message.contains("is stored"), "{after_a_write}");
+        assert!(!wait.message.contains("stored"), "{wait}");
     }
 }

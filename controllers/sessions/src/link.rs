@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -57,6 +57,8 @@ pub struct Receiver {
     wire: ReadHalf<Box<dyn Wire>>,
     arrived: BytesMut,
     writer: JoinHandle<()>,
+    /// Told whenever something is taken of what we say; closed once nothing more is said.
+    taken: watch::Receiver<()>,
 }
 
 impl Link {
@@ -65,8 +67,10 @@ impl Link {
         let wire: Box<dyn Wire> = Box::new(wire);
         let (read, write) = tokio::io::split(wire);
         let (sender, frames) = mpsc::channel(WAITING);
-        let writer = tokio::spawn(write_all(write, frames));
-        Self { sender: Sender(sender), receiver: Receiver { wire: read, arrived: BytesMut::new(), writer } }
+        let (tell, taken) = watch::channel(());
+        let writer = tokio::spawn(write_all(write, frames, tell));
+        let receiver = Receiver { wire: read, arrived: BytesMut::new(), writer, taken };
+        Self { sender: Sender(sender), receiver }
     }
 
     /// Sends one frame.
@@ -90,7 +94,7 @@ impl Link {
         (self.sender, self.receiver)
     }
 
-    /// Sends what is the last frame, and waits until it is on its way.
+    /// See [`Receiver::finish`].
     pub async fn finish(self, last: Frame) {
         let (sender, receiver) = self.split();
         receiver.finish(sender, last).await;
@@ -135,16 +139,24 @@ impl Receiver {
         }
     }
 
-    /// Sends what is the last frame, and waits until it is on its way, but not for ever.
+    /// Sends what is the last frame, and waits until the other end has all of it and hangs up: for as long as it is
+    /// heard, however slowly it takes what waits, or at least takes some of it.
     pub async fn finish(mut self, sender: Sender, last: Frame) {
-        let said_all = async {
-            if sender.send(last).await.is_ok() {
-                let _ended = (&mut self.writer).await;
-            }
+        let say = async {
+            let _gone = sender.send(last).await;
+            std::future::pending::<()>().await;
+        };
+        let there = async {
             // Closed with something unread in it, a connection is reset, and what is under way on it is lost.
             while self.receive().await.is_ok() {}
+            // Who has hung up one way, or is too busy to speak, may take what we say all the same.
+            self.taken.mark_unchanged();
+            while let Ok(Ok(())) = timeout(SILENCE, self.taken.changed()).await {}
         };
-        let _slow = timeout(SILENCE, said_all).await;
+        tokio::select! {
+            () = say => {}
+            () = there => {}
+        }
     }
 }
 
@@ -154,8 +166,12 @@ impl Drop for Receiver {
     }
 }
 
-/// Writes frames, and that we are here, until nobody sends any more.
-async fn write_all(mut wire: WriteHalf<Box<dyn Wire>>, mut frames: mpsc::Receiver<Frame>) {
+/// Writes frames, and that we are here, until nobody sends any more; tells of all that is taken.
+async fn write_all(
+    mut wire: WriteHalf<Box<dyn Wire>>,
+    mut frames: mpsc::Receiver<Frame>,
+    taken: watch::Sender<()>,
+) {
     let mut out = BytesMut::new();
     loop {
         let frame = match timeout(PING, frames.recv()).await {
@@ -177,7 +193,13 @@ async fn write_all(mut wire: WriteHalf<Box<dyn Wire>>, mut frames: mpsc::Receive
                 return;
             }
         }
-        if wire.write_all_buf(&mut out).await.is_err() || wire.flush().await.is_err() {
+        while out.has_remaining() {
+            match wire.write_buf(&mut out).await {
+                Ok(0) | Err(_) => return,
+                Ok(_) => taken.send_replace(()),
+            }
+        }
+        if wire.flush().await.is_err() {
             return;
         }
         if last {
@@ -288,6 +310,59 @@ mod tests {
         assert!(matches!(other.receive().await, Err(Broken::Closed)));
         drop(other);
         end.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_slow_and_there_gets_all_of_it_before_the_end() {
+        let (one, other) = tokio::io::duplex(1024);
+        let (one, mut other) = (Link::over(one), Link::over(other));
+        let data = Bytes::from(vec![7; MAX_DATA]);
+        let say = async {
+            for _ in 0..6 {
+                one.send(Frame::Output(data.clone())).await.unwrap();
+            }
+            one.finish(Frame::End(0)).await;
+        };
+        let take = async {
+            for _ in 0..6 {
+                tokio::time::sleep(Duration::from_secs(120)).await;
+                assert_eq!(other.receive().await.unwrap(), Frame::Output(data.clone()));
+            }
+            assert_eq!(other.receive().await.unwrap(), Frame::End(0));
+            drop(other);
+        };
+        tokio::join!(say, take);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_says_nothing_more_is_waited_for_while_something_is_taken() {
+        let (one, mut other) = tokio::io::duplex(1024);
+        let one = Link::over(one);
+        let whole = 2 * (5 + MAX_DATA) + 13;
+        for _ in 0..2 {
+            one.send(Frame::Output(Bytes::from(vec![7; MAX_DATA]))).await.unwrap();
+        }
+        other.shutdown().await.unwrap();
+        let end = tokio::spawn(one.finish(Frame::End(0)));
+        let (mut piece, mut taken) = (vec![0; 10_000], 0);
+        while taken < whole {
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            match other.read(&mut piece).await.unwrap() {
+                0 => panic!("{taken} of {whole} bytes came"),
+                more => taken += more,
+            }
+        }
+        end.await.unwrap();
+        // Neither heard nor taking: gone, however much there is to say.
+        let (one, other) = tokio::io::duplex(1024);
+        let one = Link::over(one);
+        for _ in 0..4 {
+            one.send(Frame::Output(Bytes::from(vec![7; MAX_DATA]))).await.unwrap();
+        }
+        let began = Instant::now();
+        one.finish(Frame::End(0)).await;
+        assert!(began.elapsed() <= 2 * SILENCE, "{:?}", began.elapsed());
+        drop(other);
     }
 
     #[tokio::test]

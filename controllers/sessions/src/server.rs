@@ -31,6 +31,8 @@ const AT_THE_DOOR_FROM_ONE: usize = 32;
 const INSIDE: usize = 256;
 const INSIDE_OF_ONE: usize = 64;
 const JOINED_OF_ONE: usize = 192;
+/// How long whoever is refused may take to go.
+const LEAVE_WITHIN: Duration = Duration::from_secs(12);
 /// Between two tries to listen.
 const AGAIN: Duration = Duration::from_secs(5);
 
@@ -157,7 +159,7 @@ impl<C: Copies> Server<C> {
         match opened {
             Err(why) => {
                 // It has a place at the door for as long as it takes: whoever is refused again and again waits there.
-                link.finish(Frame::Refused(why.clone())).await;
+                let _stays = timeout(LEAVE_WITHIN, link.finish(Frame::Refused(why.clone()))).await;
                 Err(why)
             }
             Ok((session, joins, _inside)) => {
@@ -229,4 +231,41 @@ fn challenge() -> Result<Challenge, String> {
 fn told(error: TlsError) -> String {
     tracing::warn!(error = &error as &dyn std::error::Error, "no session can be begun");
     error.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Nothing;
+
+    #[async_trait]
+    impl Copies for Nothing {
+        async fn permit(&self, _challenge: Challenge, _asked: &Session) -> Result<(), String> {
+            Err("nobody may".to_owned())
+        }
+
+        async fn serve(&self, _asked: &Session, _link: Link) {}
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_is_refused_and_does_not_go_holds_the_door_for_a_while_only() {
+        let host: HostName = "h1".parse().unwrap();
+        let server = Server::new(host.clone(), None, Nothing);
+        let (near, far) = tokio::io::duplex(1 << 10);
+        let permit = server.door.clone().acquire_owned().await.unwrap();
+        let place = server.from.take(IpAddr::from([127, 0, 0, 1])).unwrap();
+        let answering = server.clone();
+        let answered =
+            tokio::spawn(async move { answering.hear(Link::over(near), None, (permit, place)).await });
+        // Its link says all the time that somebody is there.
+        let mut asker = Link::over(far);
+        assert!(matches!(asker.receive().await.unwrap(), Frame::Hello(_)));
+        asker.send(Frame::Open(Opening::Join(Challenge(1)))).await.unwrap();
+        assert!(matches!(asker.receive().await.unwrap(), Frame::Refused(_)));
+        let left = timeout(Duration::from_secs(30), answered).await;
+        assert!(matches!(left, Ok(Ok(Err(_)))), "{left:?}");
+        assert_eq!(server.door.available_permits(), AT_THE_DOOR);
+        drop(asker);
+    }
 }

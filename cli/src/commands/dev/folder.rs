@@ -16,7 +16,10 @@ pub const POLICY: &str = "policy.yaml";
 
 /// See the module.
 #[derive(Debug)]
-pub struct Folder(PathBuf);
+pub struct Folder {
+    path: PathBuf,
+    is_new: bool,
+}
 
 impl Folder {
     /// Makes it, or takes one that an earlier `evenkeel dev` has left.
@@ -27,7 +30,8 @@ impl Folder {
         let told = |error| told(path, &error);
         fs::create_dir_all(path).map_err(told)?;
         let mark = path.join(MARK);
-        if !mark.exists() {
+        let is_new = !mark.exists();
+        if is_new {
             let others: Vec<_> = names(path)?.into_iter().filter(|name| name != POLICY).collect();
             if !others.is_empty() {
                 return Err(Failure::new(format!(
@@ -39,12 +43,17 @@ impl Folder {
             }
             fs::write(mark, "evenkeel dev keeps its data here, and takes them away\n").map_err(told)?;
         }
-        Ok(Self(path.to_owned()))
+        Ok(Self { path: path.to_owned(), is_new })
     }
 
     /// Where something in it is.
     pub fn join(&self, name: impl AsRef<Path>) -> PathBuf {
-        self.0.join(name)
+        self.path.join(name)
+    }
+
+    /// Whether nothing was there that an earlier `evenkeel dev` had left.
+    pub fn is_new(&self) -> bool {
+        self.is_new
     }
 
     /// Takes away what was made there; what is left, in words, if anything is.
@@ -52,7 +61,7 @@ impl Folder {
     /// # Errors
     /// Something cannot be removed.
     pub fn take_away(self) -> Result<Option<String>, Failure> {
-        let Self(path) = self;
+        let Self { path, .. } = self;
         // The mark last: what ends in between is ours still.
         for name in MADE.into_iter().chain([MARK]) {
             let made = path.join(name);
@@ -116,7 +125,9 @@ mod tests {
         assert_eq!(used(&path).take_away().unwrap(), None);
         assert!(!path.exists() && home.path().join("a").exists());
         // One that has made nothing yet.
-        assert_eq!(Folder::open(&path).unwrap().take_away().unwrap(), None);
+        let folder = Folder::open(&path).unwrap();
+        assert!(folder.is_new() && !Folder::open(&path).unwrap().is_new());
+        assert_eq!(folder.take_away().unwrap(), None);
     }
 
     #[test]
