@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use evenkeel_api::record::ConditionType;
 use evenkeel_tests::lab::cluster::PREFIX;
 use evenkeel_tests::lab::{Lab, Outcome, eventually, pause, rare_fault, since};
 use tokio::time::Instant;
@@ -32,8 +33,7 @@ fn case_24_hostile_documents() {
             ),
         ];
         for (what, text) in &hostile {
-            lab.put("services/shop/web", text);
-            told_invalid(lab, what);
+            put_is_told_invalid(lab, what, text);
             assert_eq!(before, (lab.runs(&lab.hosts()), workers(lab)), "{what}: something was touched");
         }
         lab.put("services/shop/web", &good);
@@ -58,9 +58,13 @@ fn bomb(good: &str) -> String {
     text
 }
 
-fn told_invalid(lab: &Lab, what: &str) {
+/// Puts it, and waits for the word on this one: the one before was invalid as well.
+fn put_is_told_invalid(lab: &Lab, what: &str, text: &str) {
+    let before = lab.revision();
+    lab.put("services/shop/web", text);
     lab.told("services/shop/web", 20, what, |status| {
-        status.condition(evenkeel_api::record::ConditionType::Valid).is_some_and(|valid| !valid.status)
+        let invalid = status.condition(ConditionType::Valid).is_some_and(|valid| !valid.status);
+        invalid && status.observed_revision > before
     });
 }
 
