@@ -15,7 +15,8 @@ use evenkeel_cluster::{Authority, Subject, Use};
 use evenkeel_runtime::env::{SystemClock, WallClock};
 use evenkeel_sessions::{Copies, Frame, Identity, Link, Opening, Refused, Server, call};
 use tempfile::TempDir;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::time::{sleep, timeout};
 
 /// Lets happen what is noted down, and says back what it hears.
 #[derive(Clone, Default)]
@@ -114,20 +115,50 @@ async fn further_connections_join_while_the_first_one_stands() {
         if over {
             break;
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        sleep(Duration::from_millis(20)).await;
     }
     assert!(over, "it stands for ever");
 }
 
+/// Somebody at that address of this machine.
+async fn knock(from: [u8; 4], address: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::from((from, 0))).unwrap();
+    socket.connect(address).await.unwrap()
+}
+
+/// Seconds go by, one after the other: whoever has something to say in between says it.
+async fn go_by(seconds: u64) {
+    for _ in 0..seconds {
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(1)).await;
+        tokio::time::resume();
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
 #[tokio::test]
 async fn whoever_knocks_without_a_word_is_let_go_and_the_next_one_is_heard() {
-    let (echo, address) = serving(None).await;
-    let mut silent = Vec::new();
-    for _ in 0..20 {
-        silent.push(tokio::net::TcpStream::connect(address).await.unwrap());
+    let pki = Pki::new();
+    let ann = pki.identity(&pki.clients, "ann");
+    let host_is = pki.identity(&pki.clients, "evenkeel.host.h1");
+    // Who they are is to be said sooner than what they want.
+    for (host_is, ann, seconds) in [(Some(host_is), Some(&ann), 5), (None, None, 20)] {
+        let is_known = host_is.is_none();
+        let (echo, address) = serving(host_is).await;
+        // Each takes all that one address may have: together that is the door.
+        let (mut silent, mut alive) = (Vec::new(), Vec::new());
+        for from in [[127, 0, 0, 2], [127, 0, 0, 3]].into_iter().flat_map(|from| [from; 32]) {
+            let stream = knock(from, address).await;
+            // Whoever is let that far, and is merely there, has said nothing either.
+            if is_known { alive.push(Link::over(stream)) } else { silent.push(stream) }
+        }
+        let early = timeout(Duration::from_secs(1), call(&host(), address, ann)).await;
+        assert!(early.is_err(), "there is a place at the door: nobody need be let go");
+        go_by(seconds).await;
+        let (answer, _link) = asked(&echo, address, ann, session("ann", usage()), true).await.unwrap();
+        assert_eq!(answer, Frame::Accepted(None));
     }
-    let (answer, _link) = asked(&echo, address, None, session("ann", usage()), true).await.unwrap();
-    assert_eq!(answer, Frame::Accepted(None));
 }
 
 #[tokio::test]
@@ -150,12 +181,9 @@ async fn one_address_cannot_hold_the_door_shut() {
     let (echo, address) = serving(None).await;
     let mut silent = Vec::new();
     for _ in 0..100 {
-        silent.push(tokio::net::TcpStream::connect(address).await.unwrap());
+        silent.push(TcpStream::connect(address).await.unwrap());
     }
-    let local = SocketAddr::from(([127, 0, 0, 2], 0));
-    let socket = tokio::net::TcpSocket::new_v4().unwrap();
-    socket.bind(local).unwrap();
-    let mut link = Link::over(socket.connect(address).await.unwrap());
+    let mut link = Link::over(knock([127, 0, 0, 2], address).await);
     let Frame::Hello(hello) = link.receive().await.unwrap() else { panic!("no greeting") };
     let session = session("joe", usage());
     echo.0.lock().unwrap().push((hello.challenge, session.clone()));
