@@ -153,7 +153,7 @@ async fn whoever_knocks_without_a_word_is_let_go_and_the_next_one_is_heard() {
             // Whoever is let that far, and is merely there, has said nothing either.
             if is_known { alive.push(Link::over(stream)) } else { silent.push(stream) }
         }
-        let early = timeout(Duration::from_secs(1), call(&host(), address, ann)).await;
+        let early = timeout(Duration::from_secs(1), call(&host(), 0, address, ann)).await;
         assert!(early.is_err(), "there is a place at the door: nobody need be let go");
         go_by(seconds).await;
         let (answer, _link) = asked(&echo, address, ann, session("ann", usage()), true).await.unwrap();
