@@ -100,13 +100,19 @@ fn member(chart: &mut Chart, name: &str, at: &str, member: &Member, found: &Clus
         Some(Err(why)) => chart.hurts(
             check,
             format!("etcd's member {name} does not answer: {why}"),
-            found.mend(
-                &format!(
+            match found.backups {
+                Some(_) => format!(
                     "on {at}: evenkeel-etcd start; if its data are lost: evenkeel etcd replace {at}; if the machine will \
                      not come back: evenkeel etcd remove {at} --dead"
                 ),
-                &format!("start etcd on {at}; if it will not come back: etcdctl member remove, then member add"),
-            ),
+                None => format!(
+                    "start etcd on {at}; if its data are lost or the machine will not come back: {}",
+                    found.mend(
+                        &format!("evenkeel etcd replace {at}, or evenkeel etcd remove {at} --dead"),
+                        "etcdctl member remove, then member add"
+                    )
+                ),
+            },
         ),
         Some(Ok(_)) if member.learns => {
             let vote = found.mend(&format!("evenkeel etcd add {at}"), "etcdctl member promote");

@@ -80,6 +80,8 @@ impl Place {
                     return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
                 }
                 let said = String::from_utf8_lossy(&output.stderr);
+                // A script would hide what it says.
+                let command: String = command.chars().take(60).collect();
                 Err(Failure::new(format!("«{command}»: {}", said.trim())))
             }
         }

@@ -196,7 +196,8 @@ fn what_is_wrong_with_the_cluster_is_told_with_what_mends_it() {
 /// Whoever has not what these commands need is told where they can be given, and what there is instead.
 #[test]
 fn who_did_not_make_the_cluster_is_not_sent_to_commands_that_refuse_them() {
-    let table: &[(fn(&mut Cluster), &str)] = &[
+    type Instead = (fn(&mut Cluster), &'static str);
+    let table: &[Instead] = &[
         (|c| member(c).answer = Some(Err("late".to_owned())), "start etcd on h2"),
         (|c| member(c).answer = None, "start that member"),
         (|c| member(c).learns = true, "etcdctl member promote"),
