@@ -14,6 +14,9 @@ use crate::pki::Pair;
 /// What stands before a ticket, so that people and programs know it when they see one.
 const MARK: &str = "evenkeel1:";
 
+/// How long its lines are: a terminal takes some four thousand characters of one that is pasted.
+const WIDTH: usize = 76;
+
 /// See the module. It holds keys: whoever has it is the host.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -68,14 +71,21 @@ pub struct Member {
 pub struct NoTicket(String);
 
 impl Ticket {
-    /// As one word.
+    /// As a text of some lines.
     pub fn encode(&self) -> String {
         // Texts, numbers and maps with text keys: that cannot fail.
         let json = serde_json::to_vec(self).unwrap_or_default();
-        format!("{MARK}{}", STANDARD.encode(json))
+        let mut text = MARK.to_owned();
+        for (n, character) in STANDARD.encode(json).chars().enumerate() {
+            if n % WIDTH == 0 {
+                text.push('\n');
+            }
+            text.push(character);
+        }
+        text
     }
 
-    /// From that word.
+    /// From that text, however its lines are broken.
     ///
     /// # Errors
     /// It is none, or was cut off.
@@ -83,6 +93,7 @@ impl Ticket {
         let none = |why: &dyn fmt::Display| NoTicket(why.to_string());
         let code =
             text.trim().strip_prefix(MARK).ok_or_else(|| none(&format!("it does not begin with {MARK}")))?;
+        let code: String = code.split_whitespace().collect();
         let json = STANDARD.decode(code).map_err(|error| none(&error))?;
         serde_json::from_slice(&json).map_err(|error| none(&error))
     }

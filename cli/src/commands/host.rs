@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -97,12 +98,15 @@ Examples:
     Remove(leave::Remove),
     #[command(after_help = "\
 Examples:
-  evenkeel host join -             the ticket is typed or pasted in, and is not in the shell's history
-  evenkeel host join - <h2.ticket  from a file that `evenkeel host ticket` made")]
+  evenkeel host join h2.ticket     a file that `evenkeel host ticket` made
+  evenkeel host join -             pasted in, and ended by Ctrl-D
+
+It holds keys: as a word of the command, everybody on the machine would see them.")]
     /// Make this machine the host that a ticket names
     Join {
-        /// What `evenkeel host ticket` said; `-`: from standard input
-        ticket: String,
+        /// The file with what `evenkeel host ticket` said; `-`: standard input
+        #[arg(value_name = "FILE")]
+        ticket: PathBuf,
     },
     #[command(after_help = "\
 Examples:
@@ -249,15 +253,19 @@ pub async fn empty_but(
 }
 
 /// Makes this machine the host that the ticket names.
-fn join(ticket: &str) -> Result<(), Failure> {
-    let mut word = ticket.to_owned();
-    if ticket == "-" {
-        word.clear();
-        // A ticket has some kilobytes.
-        std::io::stdin().take(1 << 20).read_to_string(&mut word)?;
-    }
-    let ticket = Ticket::decode(&word).map_err(Failure::new)?;
+fn join(file: &Path) -> Result<(), Failure> {
     machine::need_root("evenkeel host join")?;
+    let mut text = String::new();
+    // A ticket has some kilobytes.
+    let read = if file == Path::new("-") {
+        std::io::stdin().take(1 << 20).read_to_string(&mut text)
+    } else {
+        std::fs::File::open(file).and_then(|file| file.take(1 << 20).read_to_string(&mut text))
+    };
+    read.map_err(|error| {
+        Failure::new(format!("{}: {error}; it is a file, or `-` for standard input", file.display()))
+    })?;
+    let ticket = Ticket::decode(&text).map_err(Failure::new)?;
     machine::prepare(&ticket)?;
     machine::start(&ticket)?;
     say!("{} runs its controllers", ticket.host);
@@ -364,11 +372,22 @@ pub async fn enter(
             host.spec.address
         )));
     }
-    let key = Key::Document(ObjectRef::Host(name.clone()));
     let labels: BTreeMap<_, _> = labels.iter().cloned().collect();
+    if hosts.accepted.get(name).is_some_and(|host| !holds(&host.metadata.labels, &labels)) {
+        return Err(Failure::new(format!(
+            "{name} is a host already, with other labels: those are in its document (evenkeel get host {name} >{name}.yaml; \
+             evenkeel apply -f {name}.yaml); leave --label away to bring its machine in again"
+        )));
+    }
+    let key = Key::Document(ObjectRef::Host(name.clone()));
     let text = document(name, address, &labels);
     store.commit(&TxnBuilder::new().if_absent(&key).put(&key, text).build()?).await?;
     Ok(())
+}
+
+/// Whether all of `wanted` stand there.
+fn holds(labels: &BTreeMap<String, String>, wanted: &BTreeMap<String, String>) -> bool {
+    wanted.iter().all(|(key, value)| labels.get(key) == Some(value))
 }
 
 /// How long a host may take from its controllers' start to its word in the store.
@@ -393,4 +412,23 @@ pub async fn joined(store: &Arc<dyn Store>, name: &HostName) -> Result<(), Failu
         })
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_that_are_asked_for_again_must_be_those_that_stand() {
+        let labels = |text: &str| text.split_whitespace().map(|one| label(one).unwrap()).collect();
+        for (there, wanted, expected) in [
+            ("", "", true),
+            ("disk=ssd rack=b", "", true),
+            ("disk=ssd rack=b", "rack=b", true),
+            ("disk=ssd", "disk=hdd", false),
+            ("", "disk=ssd", false),
+        ] {
+            assert_eq!(holds(&labels(there), &labels(wanted)), expected, "{there} {wanted}");
+        }
+    }
 }

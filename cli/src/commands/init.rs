@@ -105,6 +105,12 @@ impl Init {
                 home.display()
             )));
         }
+        if let Some(book) = begun.as_ref().filter(|book| book.facts.separate != self.separate) {
+            let (was, is) = if book.facts.separate { ("with", "without") } else { ("without", "with") };
+            return Err(Failure::new(format!(
+                "this cluster was begun {was} --separate, and that holds for all its hosts: it cannot go on {is} it"
+            )));
+        }
         Ok(begun)
     }
 

@@ -1,6 +1,6 @@
 //! `evenkeel host remove`: a host goes for good.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,13 +8,13 @@ use clap::Args;
 use evenkeel_api::host::Availability;
 use evenkeel_api::key::{Key, prefix};
 use evenkeel_api::meta::ObjectRef;
-use evenkeel_api::name::HostName;
+use evenkeel_api::name::{HostName, InstanceId};
 use evenkeel_api::quantity::Span;
 use evenkeel_etcd::EtcdStore;
 use evenkeel_etcd::rights::{Admin, Rights, removal};
 use evenkeel_runtime::store::{Store, StoreError, TxnBuilder};
 
-use super::{availability, host};
+use super::{availability, host, stays};
 use crate::cluster::deliver::Place;
 use crate::cluster::generations::is_of_host;
 use crate::cluster::whose;
@@ -85,6 +85,7 @@ impl Remove {
         for part in parts {
             match (part, found) {
                 (Part::Empties, Some(found)) => {
+                    stay(name, &stays::on(&store, name).await?)?;
                     availability::set(&store, name, Availability::Drain).await?;
                     host::empty(&store, name, self.timeout.0).await?;
                     Place::of(found.spec.address, self.ssh.as_deref()).ask(LEAVES)?;
@@ -146,6 +147,19 @@ fn parts(remains: &Remains, dead: bool) -> Vec<Part> {
     }
 }
 
+/// Refuses while copies would stay, before the host is drained for nothing.
+fn stay(host: &HostName, stays: &BTreeMap<InstanceId, String>) -> Result<(), Failure> {
+    if stays.is_empty() {
+        return Ok(());
+    }
+    let stays: String =
+        stays.iter().map(|(copy, why)| format!("\n  copy {copy} cannot leave: {why}")).collect();
+    Err(Failure::new(format!(
+        "{host} is left as it is:{stays}\n  make room for them, or delete their services; to leave them and their volumes behind, switch the \
+         machine off, then `evenkeel host remove {host} --dead`"
+    )))
+}
+
 /// The users at etcd that are this host's.
 fn users_of(rights: &Rights, host: &HostName) -> BTreeSet<String> {
     rights.users.keys().filter(|user| is_of_host(user, host)).cloned().collect()
@@ -194,6 +208,19 @@ async fn forget(store: &Arc<dyn Store>, host: &HostName) -> Result<(), Failure> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_host_whose_copies_cannot_leave_is_left_as_it_is() {
+        let host = "h2".parse().unwrap();
+        assert!(stay(&host, &BTreeMap::new()).is_ok());
+        let copy = "shop.db.1.n".parse().unwrap();
+        let stays = BTreeMap::from([(copy, "its volume shop.data is on h2".to_owned())]);
+        let told = stay(&host, &stays).unwrap_err().message;
+        for part in ["copy shop.db.1.n cannot leave: its volume shop.data is on h2", "host remove h2 --dead"]
+        {
+            assert!(told.contains(part), "{told}");
+        }
+    }
 
     #[test]
     fn what_was_cut_off_is_gone_on_with_and_a_dead_hosts_rights_go_first() {
