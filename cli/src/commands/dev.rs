@@ -21,7 +21,7 @@ use evenkeel_runtime::store::{Store, TxnBuilder};
 use self::folder::Folder;
 use self::offspring::{Children, Offspring};
 use super::delete::confirmed;
-use super::host;
+use super::enter;
 use crate::cluster::machine;
 use crate::failure::Failure;
 use crate::polling::{Step, poll};
@@ -189,7 +189,7 @@ impl Dev {
 
     /// Waits for the host, and sees that services have a network.
     async fn settle(&self, store: &Arc<dyn Store>, name: &HostName) -> Result<(), Failure> {
-        host::joined(store, name).await?;
+        enter::joined(store, name).await?;
         if store.list(&prefix::documents(Kind::Network)).await?.kvs.is_empty() {
             let key = Key::Document("Network default".parse::<ObjectRef>().map_err(Failure::new)?);
             store.commit(&TxnBuilder::new().if_absent(&key).put(&key, NETWORK).build()?).await?;

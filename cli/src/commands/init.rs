@@ -16,7 +16,7 @@ use evenkeel_etcd::{EtcdConfig, EtcdStore};
 use evenkeel_runtime::env::Env;
 use evenkeel_runtime::store::{Store, TxnBuilder};
 
-use super::host;
+use super::enter;
 use crate::cluster::book::{Book, Facts};
 use crate::cluster::generations::Generations;
 use crate::cluster::{images, machine, person, rights};
@@ -81,12 +81,12 @@ impl Init {
         answers(&admin).await?;
         let store: Arc<dyn Store> = Arc::new(EtcdStore::new(&book.root()).map_err(Failure::new)?);
         found(&store, &book).await?;
-        host::enter(&store, &name, address, &[]).await?;
+        enter::enter(&store, &name, address, &[]).await?;
         admin.enable().await.map_err(rights::refused)?;
         rights::ensure(&admin, &access(&book, &name)).await?;
         say!("etcd answers to certificates alone, each with its own rights");
         machine::start(&ticket)?;
-        host::joined(&store, &name).await?;
+        enter::joined(&store, &name).await?;
         person::settle(&home, &book, OPERATOR)?;
         say!("\nThe cluster is there; this is its first host. What you hold of it is in {}:", home.display());
         say!("keep a copy where only you can read it. Next:\n");

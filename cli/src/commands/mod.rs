@@ -16,6 +16,7 @@ pub mod describe;
 pub mod dev;
 pub mod diff;
 pub mod doctor;
+pub mod enter;
 pub mod etcd;
 pub mod events;
 pub mod exec;
