@@ -228,6 +228,9 @@ fn version(said: &str) -> Option<Version> {
 async fn raise(store: &Arc<dyn Store>, level: u32, finish: bool) -> Result<(), Failure> {
     let Some(found) = snapshot::get::<Cluster>(store, &Key::Cluster).await? else { return Ok(()) };
     if level <= found.value.level {
+        if finish {
+            say!("what came with level {} is in use already: there was nothing to finish", found.value.level);
+        }
         return Ok(());
     }
     if !finish {
