@@ -61,7 +61,7 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         match &error {
             StoreError::Unavailable(_) | StoreError::Unknown(_) => Self::new(format!(
-                "{error}\n  are the endpoints right (--endpoints, EVENKEEL_ENDPOINTS or the config file), and is etcd running?"
+                "{error}\n  are the endpoints right (--endpoints, EVENKEEL_ENDPOINTS or the config file), and is etcd running? `evenkeel doctor` on its hosts looks closer"
             )),
             StoreError::Refused(text) if text.contains("permission denied") => Self::new(
                 "etcd does not let you do that: your identity has not the right, or is no more known\n  \

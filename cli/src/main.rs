@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
+use evenkeel_api::key::Key;
 use evenkeel_api::record::LEVEL;
 use evenkeel_etcd::{EtcdConfig, EtcdStore, EtcdTls};
 use evenkeel_runtime::env::{SystemClock, WallClock};
@@ -194,6 +195,13 @@ fn main() -> ExitCode {
     }
 }
 
+impl Command {
+    /// It begins by reading whole lists of the store, and somebody waits for the answer.
+    fn only_reads(&self) -> bool {
+        matches!(self, Self::Status | Self::Get(_) | Self::Describe(_) | Self::Events(_))
+    }
+}
+
 fn run(cli: &Cli) -> Result<(), Failure> {
     let format = cli.settings.output;
     match &cli.command {
@@ -237,6 +245,10 @@ fn run(cli: &Cli) -> Result<(), Failure> {
             Command::Recover(_) => Arc::new(connect_as_root(&cli.settings)?),
             _ => store(&cli.settings)?,
         };
+        if cli.command.only_reads() {
+            // Lists are waited for much longer, as they may be long: whether anything answers is known sooner.
+            store.get(&Key::Cluster).await?;
+        }
         match &cli.command {
             Command::Apply(command) => command.run(&store, format).await,
             Command::Plan(command) => command.run(&store, format).await,
