@@ -1,5 +1,6 @@
 //! Making a cluster and bringing hosts in: what `init`, `host add` and `host join` share.
 
+pub mod answers;
 pub mod book;
 pub mod deliver;
 pub mod generations;

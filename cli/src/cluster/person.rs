@@ -19,10 +19,11 @@ pub fn settle(folder: &Path, book: &Book, user: &str) -> Result<(), Failure> {
     settings(folder, book)
 }
 
-/// Whether that user's identity is in a folder.
-pub fn has(folder: &Path, user: &str) -> bool {
+/// Whether that user's identity is in a folder, as of the authorities of now.
+pub fn has(folder: &Path, book: &Book, user: &str) -> bool {
     let [ca, cert, key] = ["ca.crt", "me.crt", "me.key"].map(|name| folder.join(name));
-    key.exists() && Identity { ca, cert, key }.name().is_ok_and(|name| name == user)
+    let trusted = std::fs::read_to_string(&ca).is_ok_and(|trusted| trusted == book.authority());
+    trusted && key.exists() && Identity { ca, cert, key }.name().is_ok_and(|name| name == user)
 }
 
 /// Writes where etcd is into a person's folder; files are named relative to it.

@@ -1,27 +1,20 @@
 //! `evenkeel cert`: the certificates of hosts and of whoever made the cluster, made anew.
 
-use std::time::Duration;
-
 use clap::{Args, Subcommand};
 use evenkeel_api::name::HostName;
 use evenkeel_api::quantity::Span;
-use evenkeel_cluster::Ticket;
 use evenkeel_etcd::rights::Admin;
-use tokio::time::timeout;
 
 use super::init;
 use super::upgrade::Upgrade;
 use crate::care::WATCH;
+use crate::cluster::answers::revive;
 use crate::cluster::book::Book;
-use crate::cluster::deliver::Place;
 use crate::cluster::generations::person_of;
 use crate::cluster::{now, trust, whose};
 use crate::config::Settings;
 use crate::failure::Failure;
 use crate::output::say;
-
-/// An etcd that answers at all does so sooner.
-const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 
 /// What about certificates.
 #[derive(Debug, Args)]
@@ -84,47 +77,8 @@ impl Cert {
 impl Rotate {
     /// Certificates as the book gives them now, for one host after the other.
     async fn round(&self, book: &Book, settings: &Settings) -> Result<(), Failure> {
-        self.revive(book).await?;
+        revive(book, &self.skip).await?;
         Upgrade::to_the_same(self.skip.clone(), self.watch).exchange(Some(book), settings).await
-    }
-
-    /// Members of etcd whose certificates have ended answer nobody, and without etcd no host can be asked after: theirs come first,
-    /// and need the book alone.
-    async fn revive(&self, book: &Book) -> Result<(), Failure> {
-        book.renew()?;
-        let admin = Admin::new(&book.root()).map_err(Failure::new)?;
-        self.revive_by(
-            book,
-            async || timeout(ANSWERS_WITHIN, admin.members()).await.is_ok_and(|members| members.is_ok()),
-            async |ticket| Place::of(ticket.address, None).delivers(ticket).await,
-            async || init::answers(&admin).await,
-        )
-        .await
-    }
-
-    /// The same: whether etcd answers at once, how a ticket comes to its host, and whether etcd answers in time.
-    async fn revive_by(
-        &self,
-        book: &Book,
-        answers: impl AsyncFn() -> bool,
-        delivers: impl AsyncFn(Ticket) -> Result<(), Failure>,
-        answers_in_time: impl AsyncFn() -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
-        if answers().await {
-            return Ok(());
-        }
-        say!("etcd does not answer: its members are given new certificates first");
-        let mut failed = Vec::new();
-        for (host, address) in book.facts.members.iter().filter(|(host, _)| !self.skip.contains(host)) {
-            match delivers(book.ticket(host, *address, true)?).await {
-                Ok(()) => say!("{host}: has them"),
-                Err(failure) => failed.push(format!("\n  {host}: {failure}")),
-            }
-        }
-        // One that is off does not matter if the others decide.
-        answers_in_time()
-            .await
-            .map_err(|failure| Failure { message: format!("{failure}{}", failed.concat()), ..failure })
     }
 
     async fn finish(&self, book: &mut Book, settings: &Settings) -> Result<(), Failure> {
@@ -134,7 +88,7 @@ impl Rotate {
                  round, `evenkeel cert rotate` goes on",
             ));
         }
-        self.revive(book).await?;
+        revive(book, &self.skip).await?;
         trust::demand(book).await?;
         for signers in book.signers() {
             signers.exchange()?;
@@ -162,68 +116,4 @@ async fn people(book: &Book) -> Result<(), Failure> {
     }
     say!("then: evenkeel cert rotate --finish");
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use std::cell::RefCell;
-    use std::collections::BTreeMap;
-
-    use super::*;
-    use crate::cluster::book::Facts;
-    use crate::cluster::generations::Generations;
-
-    /// A cluster whose etcd is on h1, h2 and h3.
-    fn book(home: &std::path::Path) -> Book {
-        let members = [1, 2, 3].map(|n| (format!("h{n}").parse().unwrap(), [10, 0, 0, 10 + n].into()));
-        let facts = Facts {
-            uid: "u".to_owned(),
-            prefix: "/evenkeel/v1".to_owned(),
-            image: "r/evenkeel:1".to_owned(),
-            etcd_image: "r/etcd:3".to_owned(),
-            separate: false,
-            members: members.into(),
-            backups: BTreeMap::new(),
-            generations: Generations::default(),
-        };
-        Book::create(home, facts).unwrap()
-    }
-
-    #[tokio::test]
-    async fn members_of_an_etcd_that_answers_nobody_are_given_certificates_by_the_book_alone() {
-        let home = tempfile::tempdir().unwrap();
-        let book = book(home.path());
-        let host = |name: &str| name.parse::<HostName>().unwrap();
-        // Whether etcd answers before, those that are left out and that are off, whether it answers then: who is given some,
-        // and what is told of those who were not.
-        for (answers, skip, off, then, given, told) in [
-            (true, None, None, true, vec![], None),
-            (false, None, None, true, vec!["h1", "h2", "h3"], None),
-            (false, Some("h2"), None, true, vec!["h1", "h3"], None),
-            (false, None, Some("h1"), true, vec!["h2", "h3"], None),
-            (false, None, Some("h1"), false, vec!["h2", "h3"], Some("etcd is away\n  h1: it is off")),
-        ] {
-            let skip = skip.map(host).into_iter().collect();
-            let rotate = Rotate { skip, watch: WATCH, authority: false, finish: false };
-            let tickets = RefCell::new(Vec::new());
-            let delivers = async |ticket: Ticket| {
-                if off.map(host).as_ref() == Some(&ticket.host) {
-                    return Err(Failure::new("it is off"));
-                }
-                tickets.borrow_mut().push(ticket);
-                Ok(())
-            };
-            let then = async || if then { Ok(()) } else { Err(Failure::timed_out("etcd is away")) };
-            let done = rotate.revive_by(&book, async || answers, delivers, then).await;
-            assert_eq!(done.err().map(|failure| failure.message).as_deref(), told);
-            let tickets = tickets.into_inner();
-            assert_eq!(tickets.iter().map(|ticket| ticket.host.as_str()).collect::<Vec<_>>(), given);
-            for ticket in tickets {
-                assert_eq!(Some(&ticket.address), book.facts.members.get(&ticket.host));
-                // A member of before, with its data: it is no new etcd that begins.
-                let member = ticket.etcd.unwrap();
-                assert!(member.joins && member.restore.is_none());
-            }
-        }
-    }
 }

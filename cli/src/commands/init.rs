@@ -4,25 +4,24 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::Args;
 use evenkeel_api::access::Role;
 use evenkeel_api::key::Key;
 use evenkeel_api::name::HostName;
 use evenkeel_api::record::{Cluster, LEVEL};
+use evenkeel_etcd::EtcdStore;
 use evenkeel_etcd::rights::{Access, Admin};
-use evenkeel_etcd::{EtcdConfig, EtcdStore};
 use evenkeel_runtime::env::Env;
 use evenkeel_runtime::store::{Store, TxnBuilder};
 
 use super::enter;
+use crate::cluster::answers::answers;
 use crate::cluster::book::{Book, Facts};
 use crate::cluster::generations::Generations;
 use crate::cluster::{images, machine, person, rights};
 use crate::failure::Failure;
 use crate::output::say;
-use crate::polling::{Step, poll};
 
 /// What people may say of the new cluster.
 #[derive(Debug, Args)]
@@ -53,8 +52,6 @@ pub struct Init {
 
 /// The user at etcd of the person who made the cluster.
 pub const OPERATOR: &str = "evenkeel.user.operator";
-
-const READY_WITHIN: Duration = Duration::from_secs(60);
 
 impl Init {
     /// Does it.
@@ -162,32 +159,6 @@ fn access(book: &Book, name: &HostName) -> Access {
     let mut access = book.access(name);
     access.insert(OPERATOR.to_owned(), [Role::Operator].into());
     access
-}
-
-/// Waits until etcd answers.
-///
-/// # Errors
-/// It does not in time.
-pub async fn answers(admin: &Admin) -> Result<(), Failure> {
-    poll(READY_WITHIN, async || {
-        Ok(match admin.read().await {
-            Ok(_) => Step::Done(()),
-            Err(error) => Step::NotYet(Failure::timed_out(format!(
-                "etcd does not answer: {error}\n  what it says itself: docker logs evenkeel-etcd"
-            ))),
-        })
-    })
-    .await
-}
-
-/// The same, of a host's own member alone, if it carries one.
-///
-/// # Errors
-/// It does not in time.
-pub async fn member_answers(book: &Book, host: &HostName) -> Result<(), Failure> {
-    let Some(address) = book.facts.members.get(host) else { return Ok(()) };
-    let alone = EtcdConfig { endpoints: vec![format!("https://{address}:2379")], ..book.root() };
-    answers(&Admin::new(&alone).map_err(Failure::new)?).await
 }
 
 /// Says which cluster this etcd is, unless it is one already.

@@ -10,7 +10,8 @@ use evenkeel_etcd::rights::Admin;
 use evenkeel_runtime::store::Store;
 use tokio::time::timeout;
 
-use super::{etcd, init};
+use super::etcd;
+use crate::cluster::answers::answers;
 use crate::cluster::book::Book;
 use crate::cluster::deliver::{Place, quoted};
 use crate::cluster::images::{self, ETCDUTL};
@@ -84,7 +85,7 @@ impl Restore {
         }
         place.deliver(&ticket)?;
         let admin = Admin::new(&book.root()).map_err(Failure::new)?;
-        init::answers(&admin).await?;
+        answers(&admin).await?;
         crate::cluster::rights::ensure(&admin, &book.access(host)).await?;
         // Removed after the backup, they are in it still.
         let hosts = known.into_keys().collect();

@@ -15,6 +15,7 @@ use evenkeel_runtime::store::{Store, TxnBuilder};
 
 use super::init;
 use crate::care::{Care, WATCH, stopped};
+use crate::cluster::answers::{member_answers, revive};
 use crate::cluster::book::Book;
 use crate::cluster::deliver::{Place, quoted};
 use crate::cluster::images::{SETTINGS, can_carry};
@@ -117,6 +118,8 @@ impl Upgrade {
             let members = book.facts.members.iter().filter(|(host, _)| !self.skip.contains(host));
             let ask = async |address, script: String| Place::of(address, None).asks(&script).await;
             can_carry(image, members.map(|(host, address)| (host, *address)), ask).await?;
+            // The way back from one that has let etcd down.
+            revive(book, &self.skip).await?;
         }
         self.exchange(book.as_ref(), settings).await
     }
@@ -210,7 +213,7 @@ impl Work<'_> {
             return place.asks("PATH=$PATH:/usr/local/sbin evenkeel-host upgrade").await.map(drop);
         };
         place.delivers(book.ticket(host, address, true)?).await?;
-        init::member_answers(book, host).await
+        member_answers(book, host).await
     }
 }
 

@@ -123,7 +123,7 @@ impl Add {
         let user = book.facts.generations.person(&self.name);
         let access = Access::from([(user.clone(), roles)]);
         rights::ensure_anew(admin, &access, &book.facts.generations).await?;
-        if person::has(&folder, &user) {
+        if person::has(&folder, book, &user) {
             say!(
                 "{} has an identity in {} already; what it may do is as you said now",
                 self.name,

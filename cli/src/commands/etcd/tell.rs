@@ -10,9 +10,9 @@ use evenkeel_runtime::store::Store;
 
 use super::work::REACHED;
 use crate::care::{Care, stopped};
+use crate::cluster::answers::member_answers;
 use crate::cluster::book::Book;
 use crate::cluster::deliver::Place;
-use crate::commands::init;
 use crate::failure::Failure;
 use crate::output::say;
 use crate::polling::{Step, poll};
@@ -66,7 +66,7 @@ pub async fn tell(
                 return Ok(false);
             }
             place.delivers(ticket).await.map_err(Trouble::Ill)?;
-            init::member_answers(book, host).await.map_err(Trouble::Ill)?;
+            member_answers(book, host).await.map_err(Trouble::Ill)?;
             Ok(true)
         };
         // One that was not there before need not be well now; one that knew it may have been left ill.
