@@ -19,6 +19,7 @@ use evenkeel_names::handover::Sockets;
 use evenkeel_runtime::disk::StateDir;
 use evenkeel_runtime::env::Env;
 use evenkeel_runtime::store::Store;
+use evenkeel_sessions::Identity;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tracing_subscriber::EnvFilter;
@@ -139,6 +140,7 @@ fn spawn(
             let boot_id = std::fs::read_to_string(&args.boot_id_file)
                 .map_err(|error| format!("{}: {error}", args.boot_id_file.display()))?;
             let version = env!("CARGO_PKG_VERSION").to_owned();
+            let identity = crate::config::identity(edges.settings).map_err(|failure| failure.message)?;
             // A connection of its own: nothing may queue in front of the lease.
             let line = crate::connect(edges.settings).map_err(|failure| failure.message)?;
             let deps = host::HostDeps {
@@ -151,7 +153,7 @@ fn spawn(
                 state_dir,
                 settings: host::HostSettings {
                     sessions: args.sessions(),
-                    generation: generation(edges.settings)?,
+                    generation: generation(identity.as_ref()),
                     ..host::HostSettings::new(args.address, boot_id.trim().to_owned(), version)
                 },
                 meter,
@@ -246,14 +248,12 @@ impl Edges<'_> {
 }
 
 /// Of which generation this host's users at etcd are, as its certificate says.
-fn generation(settings: &Settings) -> Result<u32, Failed> {
-    let identity = crate::config::identity(settings).map_err(|failure| failure.message)?;
-    let name = identity.map(|identity| identity.name()).transpose()?;
-    Ok(match name.map(|name| name.parse()) {
-        Some(Ok(User::Host { generation, .. })) => generation,
-        // Certificates of somebody's own making know no generations.
+fn generation(identity: Option<&Identity>) -> u32 {
+    match identity.and_then(|identity| identity.name().ok()?.parse().ok()) {
+        Some(User::Host { generation, .. }) => generation,
+        // Certificates of somebody's own making know no generations, and may have no name at all.
         _ => 0,
-    })
+    }
 }
 
 /// How people reach this host's copies: over a connection to the store and one to the engine of their own, so that
@@ -296,4 +296,39 @@ fn etcd_addresses(settings: &Settings) -> Result<BTreeSet<Ipv4Addr>, Failed> {
             authority.rsplit_once(':').map_or(authority, |(address, _)| address).parse().ok()
         })
         .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use evenkeel_cluster::{Authority, Subject, Use};
+
+    use super::*;
+
+    #[test]
+    fn a_generation_is_known_by_our_names_and_no_certificate_stops_a_host() {
+        let folder = tempfile::tempdir().unwrap();
+        let now = Duration::from_secs(1_795_982_400);
+        let authority = Authority::create("a", now).unwrap();
+        let file = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        for (name, expected) in [
+            ("evenkeel.host.h2@3", 3),
+            ("evenkeel.host.h2@1.host", 1),
+            ("evenkeel.host.h2", 0),
+            ("h2", 0),
+            ("", 0),
+        ] {
+            let subject = Subject { name: name.to_owned(), addresses: Vec::new(), usage: Use::Client };
+            let pair = authority.issue(&subject, now).unwrap();
+            let [ca, cert, key] = [("ca", &authority.pair.cert), ("crt", &pair.cert), ("key", &pair.key)]
+                .map(|(at, text)| file(at, text));
+            assert_eq!(generation(Some(&Identity { ca, cert, key })), expected, "{name:?}");
+        }
+        assert_eq!(generation(None), 0);
+    }
 }

@@ -51,14 +51,40 @@ impl Generations {
         self.people.get(name).copied().unwrap_or_default()
     }
 
-    /// From now on the host's users are others.
-    pub fn retire_host(&mut self, host: &HostName) {
-        *self.hosts.entry(host.clone()).or_default() += 1;
+    /// Takes over what etcd knows more of: an older copy of the book may be used, or somebody taken out meanwhile. Whether there
+    /// was anything.
+    pub fn learn(&mut self, stored: &Rights) -> bool {
+        let before = self.clone();
+        for user in stored.users.keys() {
+            match user.parse() {
+                Ok(User::Host { host, generation, .. }) if generation > self.of_host(&host) => {
+                    self.hosts.insert(host, generation);
+                }
+                Ok(User::Person { name, generation }) if generation > self.of_person(&name) => {
+                    self.people.insert(name, generation);
+                }
+                _ => {}
+            }
+        }
+        *self != before
     }
 
-    /// From now on the person's user is another.
-    pub fn retire_person(&mut self, name: &Namespace) {
+    /// From now on the host's users are others: what etcd is told. It keeps one that may do nothing, who stands for the next
+    /// generation, so that it is known there, too.
+    pub fn retire_host(&mut self, host: &HostName, stored: &Rights) -> Vec<Change> {
+        self.learn(stored);
+        *self.hosts.entry(host.clone()).or_default() += 1;
+        let known = stored.users.keys().filter(|user| is_of_host(user, host)).cloned().collect();
+        [Change::AddUser(self.host(host, None))].into_iter().chain(removal(stored, &known)).collect()
+    }
+
+    /// The same for a person.
+    pub fn retire_person(&mut self, name: &Namespace, stored: &Rights) -> Vec<Change> {
+        self.learn(stored);
         *self.people.entry(name.clone()).or_default() += 1;
+        let known =
+            stored.users.keys().filter(|user| person_of(user).as_ref() == Some(name)).cloned().collect();
+        [Change::AddUser(self.person(name))].into_iter().chain(removal(stored, &known)).collect()
     }
 
     /// What takes from etcd whoever has been taken out: a backup, or a removal that was cut off, may have left them there.
@@ -90,7 +116,26 @@ pub fn person_of(user: &str) -> Option<Namespace> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+
+    #[test]
+    fn who_has_counted_less_than_etcd_knows_learns_it() {
+        let stored = |users: &[&str]| {
+            let users = users.iter().map(|user| ((*user).to_owned(), BTreeSet::new())).collect();
+            Rights { users, ..Rights::default() }
+        };
+        let mut generations = Generations::default();
+        assert!(!generations.learn(&stored(&["root", "evenkeel.host.h2", "evenkeel.user.ann", "else@7"])));
+        assert!(generations.learn(&stored(&["evenkeel.host.h2@3.dns", "evenkeel.user.ann@2"])));
+        let (h2, ann) = ("h2".parse().unwrap(), "ann".parse().unwrap());
+        assert_eq!((generations.of_host(&h2), generations.of_person(&ann)), (3, 2));
+        // It never counts back, as where an older backup was restored.
+        assert!(!generations.learn(&stored(&["evenkeel.host.h2@1", "evenkeel.user.ann"])));
+        let told = generations.retire_host(&h2, &stored(&["evenkeel.host.h2@5"]));
+        assert_eq!(told[0], Change::AddUser("evenkeel.host.h2@6".to_owned()));
+    }
 
     #[test]
     fn a_name_that_was_taken_out_is_somebody_else_when_it_is_given_again() {
@@ -105,8 +150,24 @@ mod tests {
             first,
             ["evenkeel.host.h2", "evenkeel.host.h2.dns", "evenkeel.host.h2.backup", "evenkeel.user.ann"]
         );
-        generations.retire_host(&h2);
-        generations.retire_person(&ann);
+        let rights = |users: &[String]| {
+            let role = BTreeSet::from(["evenkeel.viewer".to_owned()]);
+            let users = users.iter().map(|user| (user.clone(), role.clone())).collect();
+            Rights { users, ..Rights::default() }
+        };
+        let told = generations.retire_host(&h2, &rights(&first));
+        let removed = [0, 2, 1].map(|at| Change::RemoveUser(first[at].clone()));
+        let expected: Vec<_> =
+            [Change::AddUser("evenkeel.host.h2@1".to_owned())].into_iter().chain(removed).collect();
+        assert_eq!(told, expected);
+        assert_eq!(
+            generations.retire_person(&ann, &rights(&first[3..])),
+            [
+                Change::AddUser("evenkeel.user.ann@1".to_owned()),
+                Change::RemoveUser("evenkeel.user.ann".to_owned()),
+                Change::RemoveRole("evenkeel.viewer".to_owned()),
+            ]
+        );
         let second = users(&generations);
         assert!(second.iter().all(|user| !first.contains(user)), "{second:?}");
         assert!(first[..3].iter().chain(&second[..3]).all(|user| is_of_host(user, &h2)));

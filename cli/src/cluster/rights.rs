@@ -8,6 +8,7 @@ use evenkeel_api::user::User;
 use evenkeel_etcd::rights::{Access, Admin, Change, Rights, changes, removal};
 use evenkeel_runtime::store::StoreError;
 
+use super::book::Book;
 use super::generations::Generations;
 use crate::failure::Failure;
 
@@ -44,6 +45,18 @@ pub async fn take_from_strangers(
         admin.apply(&generations.voided(&admin.read().await?)).await
     };
     done.await.map_err(refused)
+}
+
+/// Sees that the book counts no less than etcd does which names were taken out.
+///
+/// # Errors
+/// etcd does not answer, or refuses; the book cannot be kept.
+pub async fn catch_up(admin: &Admin, book: &mut Book) -> Result<(), Failure> {
+    let stored = admin.read().await.map_err(refused)?;
+    if book.facts.generations.learn(&stored) {
+        book.save()?;
+    }
+    Ok(())
 }
 
 /// Makes `access` true at etcd, and takes out whoever had these names before.

@@ -64,19 +64,19 @@ impl Cert {
             for signers in book.signers() {
                 signers.prepare(now())?;
             }
-            rotate.round(&book, settings).await?;
+            rotate.round(&mut book, settings).await?;
             return people(&book).await;
         }
         if rotate.finish {
             return rotate.finish(&mut book, settings).await;
         }
-        rotate.round(&book, settings).await
+        rotate.round(&mut book, settings).await
     }
 }
 
 impl Rotate {
     /// Certificates as the book gives them now, for one host after the other.
-    async fn round(&self, book: &Book, settings: &Settings) -> Result<(), Failure> {
+    async fn round(&self, book: &mut Book, settings: &Settings) -> Result<(), Failure> {
         revive(book, &self.skip).await?;
         Upgrade::to_the_same(self.skip.clone(), self.watch).exchange(Some(book), settings).await
     }
@@ -108,8 +108,8 @@ async fn people(book: &Book) -> Result<(), Failure> {
     let admin = Admin::new(&book.root()).map_err(Failure::new)?;
     let rights = admin.read().await?;
     // Whoever made the cluster has theirs already.
-    let others = rights.users.keys().filter(|user| *user != init::OPERATOR);
-    let names: Vec<_> = others.filter_map(|user| person_of(user)).map(|name| name.to_string()).collect();
+    let others = rights.users.iter().filter(|(user, roles)| *user != init::OPERATOR && !roles.is_empty());
+    let names: Vec<_> = others.filter_map(|(user, _)| person_of(user)).map(|name| name.to_string()).collect();
     say!("all hosts trust both authorities, and so do you");
     if !names.is_empty() {
         say!("these need a new folder each, by `evenkeel user add NAME … --to DIR`: {}", names.join(", "));

@@ -148,10 +148,8 @@ impl Dev {
         })?;
         if TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok() {
             return Err(Failure::new(format!(
-                "something answers at port {} already: another `evenkeel dev`, or etcd of one that was killed (pkill -f \
-                 {}); or say another --port",
-                self.port,
-                self.data.display()
+                "something answers at port {} already, as another `evenkeel dev` does: say another --port",
+                self.port
             )));
         }
         Ok(())

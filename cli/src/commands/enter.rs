@@ -145,10 +145,11 @@ async fn admit(
     labels: &[(String, String)],
 ) -> Result<(Arc<dyn Store>, Ticket), Failure> {
     let store: Arc<dyn Store> = Arc::new(EtcdStore::new(&book.root()).map_err(Failure::new)?);
+    let admin = Admin::new(&book.root()).map_err(Failure::new)?;
+    rights::catch_up(&admin, book).await?;
     enter(&store, name, address, labels).await?;
     book.backs_up(name, address);
     book.save()?;
-    let admin = Admin::new(&book.root()).map_err(Failure::new)?;
     rights::ensure_anew(&admin, &book.access(name), &book.facts.generations).await?;
     // A member of etcd, if it carries one, was there before.
     Ok((store, book.ticket(name, address, true)?))
@@ -171,7 +172,8 @@ pub async fn enter(
     }
     if let Some(host) = hosts.accepted.get(name).filter(|host| host.spec.address != address) {
         return Err(Failure::new(format!(
-            "there is a host {name} at {}: say another name with --name, or delete that host first",
+            "there is a host {name} at {}: say another name with --name, or `evenkeel host remove {name}` first (with --dead, if it \
+             will not come back), which also makes its certificates void",
             host.spec.address
         )));
     }

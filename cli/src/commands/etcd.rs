@@ -89,6 +89,9 @@ impl Etcd {
             Verb::Defrag => return defrag::run(&book).await,
             _ => Work::new(book, self.watch)?,
         };
+        if !matches!(self.verb, Verb::List | Verb::Defrag) {
+            work.catch_up().await?;
+        }
         match &self.verb {
             Verb::List | Verb::Defrag => return list(&work.look().await?),
             Verb::Add { host } => work.add(&work.host(host).await?).await?,

@@ -11,7 +11,7 @@ use evenkeel_api::meta::ObjectRef;
 use evenkeel_api::name::{HostName, InstanceId};
 use evenkeel_api::quantity::Span;
 use evenkeel_etcd::EtcdStore;
-use evenkeel_etcd::rights::{Admin, Rights, removal};
+use evenkeel_etcd::rights::{Admin, Rights};
 use evenkeel_runtime::store::{Store, StoreError, TxnBuilder};
 
 use super::{availability, host, stays};
@@ -93,11 +93,10 @@ impl Remove {
                 (Part::Empties, None) => {}
                 (Part::Forgets, _) => forget(&store, name).await?,
                 (Part::Voids, _) => {
+                    let told = book.facts.generations.retire_host(name, &admin.read().await?);
                     // First: were this cut off, whoever adds the host again would give its old certificates their rights back.
-                    book.facts.generations.retire_host(name);
                     book.save()?;
-                    let rights = admin.read().await?;
-                    admin.apply(&removal(&rights, &users_of(&rights, name))).await?;
+                    admin.apply(&told).await?;
                 }
             }
         }
@@ -160,9 +159,10 @@ fn stay(host: &HostName, stays: &BTreeMap<InstanceId, String>) -> Result<(), Fai
     )))
 }
 
-/// The users at etcd that are this host's.
+/// The users at etcd that are this host's, and may do anything.
 fn users_of(rights: &Rights, host: &HostName) -> BTreeSet<String> {
-    rights.users.keys().filter(|user| is_of_host(user, host)).cloned().collect()
+    let users = rights.users.iter().filter(|(user, roles)| is_of_host(user, host) && !roles.is_empty());
+    users.map(|(user, _)| user.clone()).collect()
 }
 
 /// What to do in a cluster that was not made from here.
@@ -249,8 +249,10 @@ mod tests {
     #[test]
     fn a_hosts_users_are_its_own_and_that_of_its_backups() {
         let users = ["evenkeel.host.h2", "evenkeel.host.h2.backup", "evenkeel.host.h20", "evenkeel.user.h2"];
-        let users = users.map(|user| (user.to_owned(), BTreeSet::new()));
-        let rights = Rights { users: users.into(), ..Rights::default() };
+        let users = users.map(|user| (user.to_owned(), BTreeSet::from(["its role".to_owned()])));
+        let mut rights = Rights { users: users.into(), ..Rights::default() };
+        // Who only stands for the name's next generation is none.
+        rights.users.insert("evenkeel.host.h2@1".to_owned(), BTreeSet::new());
         let found = users_of(&rights, &"h2".parse().unwrap());
         assert_eq!(found.into_iter().collect::<Vec<_>>(), ["evenkeel.host.h2", "evenkeel.host.h2.backup"]);
     }

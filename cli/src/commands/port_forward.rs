@@ -160,7 +160,9 @@ async fn carry(host: &HostName, link: Link, stream: TcpStream) -> Result<(), Fai
     let (sender, mut receiver) = link.split();
     let (from, to) = stream.into_split();
     match pipe(&sender, &mut receiver, from, to, Frame::Input).await {
-        Ok(()) => {
+        // Nobody is here any more to take what the copy says.
+        Ok(false) => Ok(()),
+        Ok(true) => {
             receiver.finish(sender, Frame::End(0)).await;
             Ok(())
         }

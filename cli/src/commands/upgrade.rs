@@ -121,19 +121,24 @@ impl Upgrade {
             // The way back from one that has let etcd down.
             revive(book, &self.skip).await?;
         }
-        self.exchange(book.as_ref(), settings).await
+        self.exchange(book.as_mut(), settings).await
     }
 
     /// Brings every host to what the book says, which the caller holds; without one, to what hosts say themselves.
     ///
     /// # Errors
     /// A host is away, or is sick after its own; the rest is left as it was.
-    pub async fn exchange(&self, book: Option<&Book>, settings: &Settings) -> Result<(), Failure> {
-        if let Some(book) = book {
+    pub async fn exchange(&self, mut book: Option<&mut Book>, settings: &Settings) -> Result<(), Failure> {
+        if let Some(book) = book.as_deref_mut() {
             book.renew()?;
+            let admin = Admin::new(&book.root()).map_err(Failure::new)?;
+            let generations = &mut book.facts.generations;
+            // Not kept yet: the book may name an image that no host has.
+            generations.learn(&admin.read().await.map_err(rights::refused)?);
             // First: a version that is gone back to does with more than it needs.
-            rights::renew(&Admin::new(&book.root()).map_err(Failure::new)?).await?;
+            rights::renew(&admin).await?;
         }
+        let book = book.as_deref();
         let store: Arc<dyn Store> = match book {
             Some(book) => Arc::new(EtcdStore::new(&book.root()).map_err(Failure::new)?),
             None => crate::store(settings)?,

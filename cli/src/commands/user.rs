@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use evenkeel_api::access::Role;
 use evenkeel_api::name::Namespace;
-use evenkeel_etcd::rights::{Access, Admin, Change, removal};
+use evenkeel_etcd::rights::{Access, Admin, Rights};
 
 use super::init::OPERATOR;
 use crate::cluster::book::Book;
@@ -76,39 +76,40 @@ impl User {
     /// # Errors
     /// This is not where the cluster was made, or etcd does not answer.
     pub async fn run(&self, settings: &Settings) -> Result<(), Failure> {
-        let mut book = match self.verb {
-            Verb::Remove { .. } => whose::need_book_to_change(settings)?,
-            Verb::List | Verb::Add(_) => whose::need_book(settings)?,
-        };
+        let mut book = whose::need_book(settings)?;
         let admin = Admin::new(&book.root()).map_err(Failure::new)?;
         match &self.verb {
             Verb::List => list(&admin).await,
-            Verb::Add(add) => add.run(&book, &admin).await,
+            Verb::Add(add) => add.run(&mut book, &admin).await,
             Verb::Remove { name } => {
                 let rights = admin.read().await?;
-                let users = rights.users.keys().filter(|user| person_of(user).as_ref() == Some(name));
-                let gone = removal(&rights, &users.cloned().collect());
-                if gone.is_empty() {
+                if !is_there(&rights, name) {
                     return Err(Failure::new(format!("there is no user {name}: see `evenkeel user list`")));
                 }
-                if gone.contains(&Change::RemoveUser(OPERATOR.to_owned())) {
+                if book.facts.generations.person(name) == OPERATOR {
                     return Err(Failure::new(
                         "operator is whoever has the cluster's authorities, here: that is not taken from them",
                     ));
                 }
-                // First: were this cut off, whoever adds them again would give the old certificate its rights back.
-                book.facts.generations.retire_person(name);
-                book.save()?;
-                admin.apply(&gone).await?;
+                // At once, also while another command holds the book: whoever changes it next learns from etcd of it.
+                admin.apply(&book.facts.generations.retire_person(name, &rights)).await?;
                 say!("{name} may do nothing any more");
+                if let Ok(mut held) = whose::need_book_to_change(settings) {
+                    rights::catch_up(&admin, &mut held).await?;
+                }
                 Ok(())
             }
         }
     }
 }
 
+/// Whether that person may do anything.
+fn is_there(rights: &Rights, name: &Namespace) -> bool {
+    rights.users.iter().any(|(user, roles)| person_of(user).as_ref() == Some(name) && !roles.is_empty())
+}
+
 impl Add {
-    async fn run(&self, book: &Book, admin: &Admin) -> Result<(), Failure> {
+    async fn run(&self, book: &mut Book, admin: &Admin) -> Result<(), Failure> {
         let teams = self.teams.iter().cloned().map(Role::Team);
         let others = [(self.viewer, Role::Viewer), (self.operator, Role::Operator)];
         let others = others.into_iter().filter(|(wanted, _)| *wanted).map(|(_, role)| role);
@@ -120,9 +121,17 @@ impl Add {
             )));
         }
         let folder = self.to.clone().unwrap_or_else(|| Path::new(".").join(self.name.to_string()));
-        let user = book.facts.generations.person(&self.name);
-        let access = Access::from([(user.clone(), roles)]);
-        rights::ensure_anew(admin, &access, &book.facts.generations).await?;
+        // What is learned is not kept, as nobody holds the book here: who changes it learns the same.
+        book.facts.generations.learn(&admin.read().await?);
+        let user = loop {
+            let user = book.facts.generations.person(&self.name);
+            let access = Access::from([(user.clone(), roles.clone())]);
+            rights::ensure_anew(admin, &access, &book.facts.generations).await?;
+            // Taken out in this very moment, they would be back with what they had.
+            if !book.facts.generations.learn(&admin.read().await?) {
+                break user;
+            }
+        };
         if person::has(&folder, book, &user) {
             say!(
                 "{} has an identity in {} already; what it may do is as you said now",
@@ -139,7 +148,8 @@ impl Add {
 
 async fn list(admin: &Admin) -> Result<(), Failure> {
     let rights = admin.read().await?;
-    let people = rights.users.iter().filter_map(|(user, roles)| Some((person_of(user)?, roles)));
+    let people = rights.users.iter().filter(|(_, roles)| !roles.is_empty());
+    let people = people.filter_map(|(user, roles)| Some((person_of(user)?, roles)));
     let rows = people
         .map(|(name, roles)| {
             let roles: Vec<_> = roles

@@ -212,6 +212,8 @@ async fn write_all(
 /// Carries bytes between a link and a wire until both have said all: what comes is [`Frame::Input`] on one side and
 /// [`Frame::Output`] on the other; `speaks` is how this side sends.
 ///
+/// Whether the wire took all that came: where it did not, the other end may have more to say, for ever.
+///
 /// # Errors
 /// The link breaks; the wire's end is no error.
 pub async fn pipe<R, W>(
@@ -220,7 +222,7 @@ pub async fn pipe<R, W>(
     from: R,
     to: W,
     speaks: fn(bytes::Bytes) -> Frame,
-) -> Result<(), Broken>
+) -> Result<bool, Broken>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
@@ -244,11 +246,11 @@ where
         loop {
             match receiver.receive().await? {
                 Frame::Input(data) | Frame::Output(data) if to.write_all(&data).await.is_err() => {
-                    return Ok(());
+                    return Ok(false);
                 }
                 Frame::InputEnd => {
                     let _gone = to.shutdown().await;
-                    return Ok(());
+                    return Ok(true);
                 }
                 Frame::Refused(why) => return Err(Broken::Refused(why)),
                 Frame::End(_) => return Err(Broken::Closed),
@@ -256,7 +258,7 @@ where
             }
         }
     };
-    tokio::try_join!(outward, inward).map(drop)
+    tokio::try_join!(outward, inward).map(|((), took_all)| took_all)
 }
 
 #[cfg(test)]
@@ -366,6 +368,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_pipe_whose_wire_is_gone_is_told_from_one_that_took_all() {
+        let (near, far) = tokio::io::duplex(64);
+        let (gone, wire) = tokio::io::duplex(64);
+        drop(gone);
+        let far = Link::over(far);
+        // It would go on for ever.
+        let says = async { while far.send(Frame::Output(Bytes::from_static(b"more"))).await.is_ok() {} };
+        let piped = async {
+            let (sender, mut receiver) = Link::over(near).split();
+            let (read, write) = tokio::io::split(wire);
+            pipe(&sender, &mut receiver, read, write, Frame::Input).await.unwrap()
+        };
+        let (took_all, ()) = tokio::join!(piped, says);
+        assert!(!took_all);
+    }
+
+    #[tokio::test]
     async fn a_pipe_ends_when_both_sides_have_said_all() {
         let (near, far) = tokio::io::duplex(64);
         let (mut asker, asked) = tokio::io::duplex(64);
@@ -373,7 +392,7 @@ mod tests {
         let carry = |link, wire, speaks: fn(Bytes) -> Frame| async move {
             let (sender, mut receiver) = Link::over(link).split();
             let (read, write) = tokio::io::split(wire);
-            pipe(&sender, &mut receiver, read, write, speaks).await.unwrap();
+            assert!(pipe(&sender, &mut receiver, read, write, speaks).await.unwrap());
             receiver.finish(sender, Frame::End(0)).await;
         };
         let one = tokio::spawn(carry(near, asked, Frame::Input));

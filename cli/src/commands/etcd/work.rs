@@ -70,6 +70,17 @@ impl Work {
         Ok(Self { book, left_out: Vec::new(), admin, store, watch })
     }
 
+    /// See [`rights::catch_up`]. Where etcd does not say it now, it does not decide either, which is told by who needs that.
+    ///
+    /// # Errors
+    /// The book cannot be kept.
+    pub async fn catch_up(&mut self) -> Result<(), Failure> {
+        match self.admin.read().await {
+            Ok(_) => rights::catch_up(&self.admin, &mut self.book).await,
+            Err(_) => Ok(()),
+        }
+    }
+
     /// All members, each asked alone, all at once.
     ///
     /// # Errors

@@ -23,6 +23,7 @@ pub(super) async fn serve(container: &Container, port: u16, ends: &mut Ends) -> 
         Err(_) => return Err(Ended::Why(format!("{name} does not answer at port {port}"))),
     };
     let (from, to) = stream.into_split();
-    pipe(&ends.sender, &mut ends.receiver, from, to, Frame::Output).await?;
+    // What does not listen any more may answer still.
+    let _took_all = pipe(&ends.sender, &mut ends.receiver, from, to, Frame::Output).await?;
     Ok(0)
 }
