@@ -13,9 +13,10 @@ use evenkeel_api::access::{Grant, Role, allow};
 use evenkeel_api::key::{Controller, Key};
 use evenkeel_api::name::HostName;
 use evenkeel_api::session::{Action, Session};
+use evenkeel_api::user::{Part, User};
 use evenkeel_cluster::{Authority, Pair, Subject, Use};
 use evenkeel_engine::{FakeEngine, Inside};
-use evenkeel_etcd::rights::{Access, Admin, ROOT, changes, removal};
+use evenkeel_etcd::rights::{Access, Admin, Change, ROOT, changes, removal};
 use evenkeel_etcd::{EtcdConfig, EtcdStore, EtcdTls};
 use evenkeel_manager::instance::{self, InstanceDeps, Sessions};
 use evenkeel_runtime::env::{Env, SystemClock, WallClock};
@@ -226,6 +227,31 @@ async fn a_certificate_that_is_not_known_or_no_more_known_does_nothing() {
     admin.apply(&gone).await.unwrap();
     assert!(world.store(user).commit(&halt).await.is_err());
     assert_eq!(admin.read().await.unwrap(), Default::default());
+}
+
+#[tokio::test]
+async fn a_name_that_is_given_again_is_somebody_else() {
+    let world = World::new().await;
+    let admin = world.admin();
+    let user = |generation| User::Host { host: host(), generation, part: Part::All }.to_string();
+    let gives = async |user: &str| {
+        let access = Access::from([(user.to_owned(), Role::of_host(&host(), true).into_iter().collect())]);
+        admin.apply(&changes(&admin.read().await.unwrap(), &admin.rights(&access))).await.unwrap();
+    };
+    gives(&user(0)).await;
+    admin.enable().await.unwrap();
+    let halt = TxnBuilder::new().put(&Key::Halt, "x").build().unwrap();
+    assert!(lets(world.store(&user(0)).commit(&halt).await));
+    // Taken out: who stands for the next generation may do as little as who is gone.
+    let gone = removal(&admin.read().await.unwrap(), &BTreeSet::from([user(0)]));
+    let told: Vec<_> = [Change::AddUser(user(1))].into_iter().chain(gone).collect();
+    admin.apply(&told).await.unwrap();
+    for generation in [0, 1] {
+        assert!(world.store(&user(generation)).commit(&halt).await.is_err(), "{generation}");
+    }
+    gives(&user(1)).await;
+    assert!(lets(world.store(&user(1)).commit(&halt).await));
+    assert!(world.store(&user(0)).commit(&halt).await.is_err(), "the certificate of before is good again");
 }
 
 #[tokio::test]

@@ -106,6 +106,11 @@ pub fn is_of_host(user: &str, of: &HostName) -> bool {
     matches!(user.parse(), Ok(User::Host { host, .. }) if host == *of)
 }
 
+/// Whether a user at etcd makes backups of it.
+pub fn is_backup(user: &str) -> bool {
+    matches!(user.parse(), Ok(User::Host { part: Part::Backup, .. }))
+}
+
 /// The person whose user at etcd that is, or was.
 pub fn person_of(user: &str) -> Option<Namespace> {
     match user.parse() {

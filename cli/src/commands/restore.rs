@@ -1,12 +1,13 @@
 //! `evenkeel restore`: an etcd that lost all its members begins again from a backup.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use evenkeel_api::name::HostName;
 use evenkeel_etcd::EtcdStore;
-use evenkeel_etcd::rights::Admin;
+use evenkeel_etcd::rights::{Admin, Rights};
 use evenkeel_runtime::store::Store;
 use tokio::time::timeout;
 
@@ -14,11 +15,13 @@ use super::etcd;
 use crate::cluster::answers::answers;
 use crate::cluster::book::Book;
 use crate::cluster::deliver::{Place, quoted};
+use crate::cluster::generations::is_backup;
 use crate::cluster::images::{self, ETCDUTL};
 use crate::cluster::{person, whose};
 use crate::config::Settings;
 use crate::failure::Failure;
 use crate::output::say;
+use crate::snapshot;
 use crate::which::Which;
 
 /// From what.
@@ -91,7 +94,8 @@ impl Restore {
         let hosts = known.into_keys().collect();
         crate::cluster::rights::take_from_strangers(&admin, &hosts, &book.facts.generations).await?;
         let store: Arc<dyn Store> = Arc::new(EtcdStore::new(&book.root()).map_err(Failure::new)?);
-        let left_out = etcd::tell(&book, &store, etcd::How::AtOnce, None).await?;
+        let back = back(&book, &admin.read().await?, snapshot::hosts(&store).await?.accepted.into_keys());
+        let left_out = etcd::tell(&book, &store, etcd::How::AtOnce, &back).await?;
         person::settings(&home, &book)?;
         say!("\netcd runs on {host} as it was in the backup. Next:\n");
         say!(
@@ -101,8 +105,23 @@ impl Restore {
         say!(
             "  evenkeel host add ADDRESS     for each host that came after the backup, and `user add` for people"
         );
+        for host in back {
+            say!(
+                "  {host} was taken out after the backup, which has it again: `evenkeel host remove {host} --dead`, or, if it was \
+                 added again since, `evenkeel host add` once more"
+            );
+        }
         etcd::all_told(&left_out)
     }
+}
+
+/// The hosts that a backup brings back after they were taken out: their users of now may do nothing, and they are told nothing.
+fn back(book: &Book, stored: &Rights, hosts: impl Iterator<Item = HostName>) -> BTreeSet<HostName> {
+    let may = |user: &String| stored.users.get(user).is_some_and(|roles| !roles.is_empty());
+    // Who makes backups may have come to it after this one.
+    let own =
+        |host: &HostName| book.access(host).into_keys().filter(|user| !is_backup(user)).collect::<Vec<_>>();
+    hosts.filter(|host| !own(host).iter().all(may)).collect()
 }
 
 /// Sees that the image can do it, before anything is ended. A machine that has no engine is given one first, and
@@ -176,8 +195,38 @@ fn could_decide(some: usize, all: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;
+    use std::collections::BTreeMap;
 
     use super::*;
+    use crate::cluster::book::Facts;
+    use crate::cluster::generations::Generations;
+
+    #[test]
+    fn hosts_that_were_taken_out_after_the_backup_are_known_by_what_their_users_may() {
+        let home = tempfile::tempdir().unwrap();
+        let [h1, h2, h3] = ["h1", "h2", "h3"].map(|name| name.parse::<HostName>().unwrap());
+        let facts = Facts {
+            uid: "u".to_owned(),
+            prefix: "/evenkeel/v1".to_owned(),
+            image: "r/evenkeel:1".to_owned(),
+            etcd_image: "r/etcd:3".to_owned(),
+            separate: false,
+            members: BTreeMap::new(),
+            // h1 came to it after this one.
+            backups: [(h1.clone(), [10, 0, 0, 11].into())].into(),
+            generations: Generations::default(),
+        };
+        let mut book = Book::create(home.path(), facts).unwrap();
+        let roles = |some: bool| some.then(|| "its role".to_owned()).into_iter().collect::<BTreeSet<_>>();
+        let users = [("evenkeel.host.h1", true), ("evenkeel.host.h2", true), ("evenkeel.host.h3@1", false)];
+        let users = users.map(|(user, may)| (user.to_owned(), roles(may)));
+        let stored = Rights { users: users.into(), ..Rights::default() };
+        let hosts = || [h1.clone(), h2.clone(), h3.clone()].into_iter();
+        assert_eq!(back(&book, &stored, hosts()), BTreeSet::from([h3.clone()]));
+        book.facts.generations.retire_host(&h2, &Rights::default());
+        book.facts.generations.retire_host(&h3, &Rights::default());
+        assert_eq!(back(&book, &stored, hosts()), BTreeSet::from([h2, h3]));
+    }
 
     #[test]
     fn members_out_of_reach_matter_if_they_are_the_most() {

@@ -1,5 +1,6 @@
 //! Telling hosts where etcd is now, after its members have changed.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,7 +44,7 @@ pub async fn tell(
     book: &Book,
     store: &Arc<dyn Store>,
     how: How,
-    but: Option<&HostName>,
+    but: &BTreeSet<HostName>,
 ) -> Result<Vec<HostName>, Failure> {
     // Members that have just come or gone may have to find who leads.
     let hosts =
@@ -55,7 +56,7 @@ pub async fn tell(
     };
     let care = Care::begin(store, watch).await?;
     let mut left_out = Vec::new();
-    for host in care.order(hosts.accepted.keys().filter(|host| Some(*host) != but)).await? {
+    for host in care.order(hosts.accepted.keys().filter(|host| !but.contains(*host))).await? {
         let address = hosts.accepted[host].spec.address;
         let place = Place::of(address, None);
         let ticket = book.ticket(host, address, true)?;

@@ -228,7 +228,8 @@ impl Work {
     }
 
     async fn everyone(&mut self, but: Option<&HostName>) -> Result<(), Failure> {
-        self.left_out = tell(&self.book, &self.store, How::Carefully(self.watch), but).await?;
+        let but = but.into_iter().cloned().collect();
+        self.left_out = tell(&self.book, &self.store, How::Carefully(self.watch), &but).await?;
         Ok(())
     }
 
