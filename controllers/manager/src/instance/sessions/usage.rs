@@ -64,5 +64,5 @@ async fn round(engine: &dyn Inside, uid: &str, service: Option<&ServiceId>) -> R
             }
         }
     });
-    Ok(used.buffer_unordered(AT_ONCE).filter_map(async |used| used).collect().await)
+    Ok(used.buffer_unordered(AT_ONCE).filter_map(std::future::ready).collect().await)
 }
