@@ -90,26 +90,14 @@ async fn revive_by(
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;
-    use std::collections::BTreeMap;
 
     use super::*;
     use crate::cluster::book::Facts;
-    use crate::cluster::generations::Generations;
 
     /// A cluster whose etcd is on h1, h2 and h3.
     fn book(home: &std::path::Path) -> Book {
         let members = [1, 2, 3].map(|n| (format!("h{n}").parse().unwrap(), [10, 0, 0, 10 + n].into()));
-        let facts = Facts {
-            uid: "u".to_owned(),
-            prefix: "/evenkeel/v1".to_owned(),
-            image: "r/evenkeel:1".to_owned(),
-            etcd_image: "r/etcd:3".to_owned(),
-            separate: false,
-            members: members.into(),
-            backups: BTreeMap::new(),
-            generations: Generations::default(),
-        };
-        Book::create(home, facts).unwrap()
+        Book::create(home, Facts { members: members.into(), ..Facts::default() }).unwrap()
     }
 
     #[tokio::test]

@@ -24,6 +24,7 @@ use crate::failure::Failure;
 
 /// What hosts that come later must be told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(Default))]
 #[serde(deny_unknown_fields)]
 pub struct Facts {
     /// The cluster's, for ever.

@@ -104,11 +104,9 @@ fn names_another(home: &Path, book: &Book, given: &Settings) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
 
     use super::*;
     use crate::cluster::book::Facts;
-    use crate::cluster::generations::Generations;
     use crate::cluster::person;
     use crate::output::Format;
 
@@ -140,13 +138,8 @@ mod tests {
         let home = home.path();
         let facts = Facts {
             uid: "u".to_owned(),
-            prefix: "/evenkeel/v1".to_owned(),
-            image: "i".to_owned(),
-            etcd_image: "e".to_owned(),
-            separate: false,
             members: [("h1".parse().unwrap(), [10, 0, 0, 11].into())].into(),
-            backups: BTreeMap::new(),
-            generations: Generations::default(),
+            ..Facts::default()
         };
         let none = need_book_in(home, &given(&[], None)).unwrap_err().message;
         assert!(none.contains("evenkeel init") && none.contains("evenkeel dev"), "{none}");

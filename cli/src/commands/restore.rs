@@ -195,27 +195,16 @@ fn could_decide(some: usize, all: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;
-    use std::collections::BTreeMap;
 
     use super::*;
     use crate::cluster::book::Facts;
-    use crate::cluster::generations::Generations;
 
     #[test]
     fn hosts_that_were_taken_out_after_the_backup_are_known_by_what_their_users_may() {
         let home = tempfile::tempdir().unwrap();
         let [h1, h2, h3] = ["h1", "h2", "h3"].map(|name| name.parse::<HostName>().unwrap());
-        let facts = Facts {
-            uid: "u".to_owned(),
-            prefix: "/evenkeel/v1".to_owned(),
-            image: "r/evenkeel:1".to_owned(),
-            etcd_image: "r/etcd:3".to_owned(),
-            separate: false,
-            members: BTreeMap::new(),
-            // h1 came to it after this one.
-            backups: [(h1.clone(), [10, 0, 0, 11].into())].into(),
-            generations: Generations::default(),
-        };
+        // h1 came to it after this one.
+        let facts = Facts { backups: [(h1.clone(), [10, 0, 0, 11].into())].into(), ..Facts::default() };
         let mut book = Book::create(home.path(), facts).unwrap();
         let roles = |some: bool| some.then(|| "its role".to_owned()).into_iter().collect::<BTreeSet<_>>();
         let users = [("evenkeel.host.h1", true), ("evenkeel.host.h2", true), ("evenkeel.host.h3@1", false)];
