@@ -70,6 +70,7 @@ impl World {
             state_dir: disk.into(),
             settings: HostSettings {
                 sessions: Some(7730),
+                generation: 3,
                 ..HostSettings::new("10.0.0.11".parse().unwrap(), boot_id.into(), "0.1.0".into())
             },
             meter: Meter::default(),
@@ -119,7 +120,7 @@ async fn the_first_host_founds_the_cluster_and_describes_itself() {
     assert_eq!((cluster.uid.len(), cluster.epoch, cluster.level), (16, 1, LEVEL));
     let facts: Facts = serde_json::from_str(&world.text("facts/h1").await.unwrap()).unwrap();
     assert_eq!((facts.addresses[0].address.to_string(), facts.addresses[0].prefix), ("10.0.0.11".into(), 24));
-    assert_eq!(facts.sessions, Some(7730));
+    assert_eq!((facts.sessions, facts.generation), (Some(7730), 3));
     let text = world.text("hosts/h1").await.unwrap();
     let origin = evenkeel_api::text::Origin::Key("Host h1".parse().unwrap());
     evenkeel_api::text::parse_document(&text, &origin).unwrap();
