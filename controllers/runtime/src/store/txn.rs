@@ -221,6 +221,14 @@ mod tests {
     }
 
     #[test]
+    fn a_transaction_tells_which_keys_it_looks_at() {
+        let txn = TxnBuilder::new().if_absent(&Key::Halt).if_unchanged(&Key::Brake, 3).get(&Key::Cluster);
+        let keys: Vec<_> = txn.build().unwrap().compares().iter().map(|it| it.key().to_owned()).collect();
+        assert_eq!(keys, ["halt", "brake"]);
+        assert_eq!(Compare::Lease("alive/h1".to_owned(), 7).key(), "alive/h1");
+    }
+
+    #[test]
     fn limits_are_refused_with_the_number() {
         let many = (0..101)
             .fold(TxnBuilder::new(), |txn, n| txn.put(&Key::Revision("shop/web".parse().unwrap(), n), "x"));
